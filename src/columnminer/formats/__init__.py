@@ -1,0 +1,1 @@
+"""Files to batches of awkward events and back, all behind one Reader protocol."""

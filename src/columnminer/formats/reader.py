@@ -1,0 +1,70 @@
+"""What every reader offers, so that nothing after it needs to know the file format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from columnminer.schema import EventBatch
+
+__all__ = ["Reader", "SourceInfo"]
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a source says about itself before its first event.
+
+    Attributes
+    ----------
+    weight_names : tuple of str
+        Columns of `EventBatch.weights` in this source, `columnminer.schema.NOMINAL` first.
+    weight_descriptions : mapping of str to str
+        What the source says about a weight (scales, couplings, group); weights it does not describe are absent.
+    cross_section, cross_section_error : float or None
+        Total cross section [pb] that the source declares, summed over its processes.
+    weighting : int or None
+        How weights are normalised, as IDWTUP of the Les Houches Accord (hep-ph/0109068, section 3.1): of magnitude 3,
+        weights are of equal size and the declared cross section fixes their scale; of magnitude 4, the mean weight is
+        the cross section; None where the source does not say.
+    attributes : mapping
+        Anything else worth keeping: beams, processes, generator.
+    """
+
+    weight_names: tuple[str, ...]
+    weight_descriptions: Mapping[str, str] = field(default_factory=dict)
+    cross_section: float | None = None
+    cross_section_error: float | None = None
+    weighting: int | None = None
+    attributes: Mapping[str, object] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A source of events.
+
+    Attributes
+    ----------
+    path : str
+        What to call the source in messages.
+    """
+
+    path: str
+
+    def info(self) -> SourceInfo:
+        """Return what the source says about itself; reads no more than it must."""
+        ...
+
+    def batches(self, size: int = 20_000, skip: int = 0) -> Iterator[EventBatch]:
+        """Yield the events in order, `size` at a time (the last batch may be shorter), passing over the first `skip`.
+
+        Memory stays bounded by a few batches, whatever the length of the source.
+
+        Raises
+        ------
+        FileFormatError
+            If the source breaks its format; the message names the source and the event. Batches yielded before stand.
+        """
+        ...

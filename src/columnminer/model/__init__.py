@@ -1,0 +1,1 @@
+"""What theta means, before any event exists."""

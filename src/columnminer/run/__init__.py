@@ -1,0 +1,1 @@
+"""Where work runs: many independent tasks, here or on a cluster."""

@@ -1,0 +1,1 @@
+"""The gold: unweighting, joint likelihood ratio, joint score."""

@@ -1,0 +1,79 @@
+"""The rules of the house that no linter knows: the stream of imports, lazy names, and no way for text to run."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import columnminer
+
+SOURCE = Path(columnminer.__file__).parent
+ORDER = (
+    "errors streams expressions run model schema formats generate observe store process processor sample learn infer "
+    "toys show pipeline demo cli"
+).split()
+FILES = sorted(p for p in SOURCE.rglob("*.py") if p.name != "_version.py")
+HEAVY = {"distributed": ("run",), "dask": ("run",), "torch": ("learn", "infer")}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.append(node.module or "")
+            if node.module == "columnminer":
+                found += [f"columnminer.{alias.name}" for alias in node.names]
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_a_module_imports_only_from_above(path: Path) -> None:
+    if path.parent == SOURCE and path.name == "__init__.py":
+        return
+    assert room(path) in ORDER, f"{path.name} has no place in the order of the house"
+    place = ORDER.index(room(path))
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "columnminer" and len(parts) > 1 and parts[1] != "_version":
+            assert ORDER.index(parts[1]) <= place, f"{path.name} imports {name}, which comes after it"
+        for heavy, rooms in HEAVY.items():
+            assert parts[0] != heavy or room(path) in rooms, f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_no_text_runs_as_code(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in {"eval", "exec", "compile", "__import__"}, f"{path.name}:{node.lineno}: {called}"
+            assert called not in {"torch.load", "pickle.load", "pickle.loads", "os.system"}, f"{path.name}:{node.lineno}"
+            for keyword in node.keywords:
+                flag = isinstance(keyword.value, ast.Constant) and keyword.value.value is True
+                assert not (flag and keyword.arg in {"shell", "allow_pickle"}), f"{path.name}:{node.lineno}"
+
+
+def test_every_name_users_type_exists() -> None:
+    for name in columnminer.__all__:
+        assert getattr(columnminer, name) is not None
+
+
+def test_unknown_names_say_so() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = columnminer.nothing
+
+
+def test_importing_is_quick_and_loads_nothing_heavy() -> None:
+    code = "import sys, columnminer; print([m for m in ('torch', 'matplotlib', 'distributed', 'numba', 'awkward') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

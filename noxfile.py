@@ -96,3 +96,21 @@ def minimums(session: nox.Session) -> None:
     session.install("torch==2.13.0", *lowest)
     session.install(".", *nox.project.dependency_groups(PROJECT, "test"))
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build; a warning is an error."""
+    install(session, "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build", *session.posargs)
+
+
+@nox.session
+def notebooks(session: nox.Session) -> None:
+    """Execute every notebook from top to bottom in a folder of its own."""
+    install(session, "notebooks")
+    folder = Path(session.create_tmp())
+    for notebook in sorted(Path("notebooks").glob("*.ipynb")):
+        target = folder / notebook.name
+        target.write_bytes(notebook.read_bytes())
+        session.run("jupyter", "execute", str(target), "--timeout=180")

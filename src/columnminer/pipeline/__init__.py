@@ -1,0 +1,1 @@
+"""The whole chain from one YAML file, stage by stage, resumable."""

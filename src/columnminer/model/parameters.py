@@ -114,6 +114,11 @@ class Parameter:
                 _require_order(ends[0], ends[1], f"{where}: fit_limits")
             object.__setattr__(self, "fit_limits", ends)
 
+    @staticmethod
+    def keys() -> tuple[str, ...]:
+        """Return the names of all fields that a parameter of any kind may have."""
+        return tuple(Coupling.__dataclass_fields__)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the parameter as JSON types, without what is at its default."""
         entries = {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from columnminer.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -32,20 +32,25 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
+    def given(self, *, without: Iterable[str] = ()) -> dict[str, Any]:
+        """Return what the document says, without what it leaves to defaults."""
+        return self.model_dump(exclude_unset=True, exclude=set(without))
+
     @model_validator(mode="before")
     @classmethod
-    def _known_keys(cls, value: Any, _info: ValidationInfo) -> Any:  # noqa: ANN401
+    def _known_keys(cls, value: Any, _info: ValidationInfo) -> Any:
         # pydantic's own message for a key it does not know cannot say which key was meant.
         if isinstance(value, dict):
             known = [field.alias or name for name, field in cls.model_fields.items()]
             for key in value:
                 if key not in known:
-                    raise misplaced(f"unknown key {key!r}.{did_you_mean(str(key), known)}", key)
+                    msg = f"unknown key {key!r}.{did_you_mean(str(key), known)}"
+                    raise misplaced(msg, key)
         return value
 
 
 def misplaced(sentence: str, *at: int | str) -> PydanticCustomError:
-    """Return the error, for a validator to raise, that says `sentence` about the place `at` below the validated value."""
+    """Return the error, for a validator to raise, that says `sentence` of the place `at` below what it validates."""
     return PydanticCustomError("misplaced", "{sentence}", {"sentence": sentence, "at": at})
 
 
@@ -73,8 +78,8 @@ def read_document(path: Path, model: type[S]) -> S:
     Raises
     ------
     InputError
-        If the file cannot be read, is no YAML, or does not fit; the message starts with ``file:line:``, and one about an
-        unknown key names the nearest known one.
+        If the file cannot be read, is no YAML, or does not fit; the message starts with ``file:line:``, and one about
+        an unknown key names the nearest known one.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:

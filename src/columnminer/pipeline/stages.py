@@ -1,9 +1,9 @@
 """Stages: work that is done once, and again only when something that it depends on has changed.
 
-A `Stage` has a content key: the hash of its options, of the input files it reads and of the keys of the stages it needs.
-A `Workspace` is a folder in which each stage has one folder of its own name. A stage is done when its folder holds a
-`stage.json` with its key; the folder appears by one rename after everything in it is written, so that a reader never
-meets half an output and a killed run loses at most the stage (or, within it, the parts) it was making.
+A `Stage` has a content key: the hash of its options, of the input files it reads and of the keys of the stages that it
+needs. A `Workspace` is a folder in which each stage has one folder of its own name. A stage is done when its folder
+holds a `stage.json` with its key; the folder appears by one rename after everything in it is written, so that a reader
+never meets half an output and a killed run loses at most the stage (or, within it, the parts) it was making.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
     from boost_histogram import Histogram
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
 __all__ = ["plot_distribution"]
 
 
 @styled
 def plot_distribution(
-    histograms: Mapping[str, Histogram],
+    histograms: Mapping[str, Histogram[Any]],
     *,
     label: str = "",
     unit: str = "",
@@ -34,8 +35,8 @@ def plot_distribution(
     Parameters
     ----------
     histograms
-        One-dimensional histograms with equal axes, by the name that the legend gives them; contents in pb. Bars show the
-        square root of the variances. Under- and overflow are not drawn.
+        One-dimensional histograms with equal axes, by the name that the legend gives them; contents in pb. Bars show
+        the square root of the variances. Under- and overflow are not drawn.
     label
         What the observable is called on the axis; what the histogram's axis carries by default.
     unit
@@ -62,33 +63,34 @@ def plot_distribution(
         msg = f"no histogram is called {base!r}.{did_you_mean(base, histograms)}"
         raise UnknownNameError(msg)
     if ax is None:
-        several = len(histograms) > 1
-        figure = Figure(figsize=(6.4, 5.6 if several else 4.8))
-        panels = figure.subplots(
-            2 if several else 1, 1, sharex=True, squeeze=False, height_ratios=[3, 1][: 1 + several]
-        )
-        ax, ratio_ax = panels[0, 0], panels[1, 0] if several else None
-    for i, (name, histogram) in enumerate(histograms.items()):
-        _steps(ax, histogram, i, np.diff(edges), name)
-        if ratio_ax is not None and name != base:
-            _steps(ratio_ax, histogram, i, histograms[base].values(), name)
-    per = f" / {unit}" if unit else ""
-    ax.set_ylabel(rf"d$\sigma$ / d(observable) [pb{per}]")
+        figure = Figure(figsize=(6.4, 5.6))
+        if len(histograms) > 1:
+            ax, ratio_ax = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        else:
+            ax = figure.subplots()
+    widths, base_contents = np.diff(edges), np.asarray(histograms[base].values(), dtype=np.float64)
+    for i, (point, histogram) in enumerate(histograms.items()):
+        _steps(ax, histogram, i, widths, point)
+        if ratio_ax is not None and point != base:
+            _steps(ratio_ax, histogram, i, base_contents, point)
+    name = label or getattr(first.axes[0], "label", "") or "observable"
+    ax.set_ylabel(rf"d$\sigma$ / d {name} [pb{f' / {unit}' if unit else ''}]")
     ax.set_ylim(bottom=0.0)
     ax.set_xlim(edges[0], edges[-1])
     ax.legend()
     bottom = ax if ratio_ax is None else ratio_ax
-    bottom.set_xlabel((label or getattr(first.axes[0], "label", "") or "observable") + (f" [{unit}]" if unit else ""))
+    bottom.set_xlabel(name + (f" [{unit}]" if unit else ""))
     if ratio_ax is not None:
         ratio_ax.axhline(1.0, color=look(list(histograms).index(base)).colour, linewidth=0.8)
         ratio_ax.set_ylabel(f"ratio to {base}")
     return ax
 
 
-def _steps(ax: Axes, histogram: Histogram, index: int, scale: np.ndarray, name: str) -> None:
+def _steps(ax: Axes, histogram: Histogram[Any], index: int, scale: NDArray[np.float64], name: str) -> None:
     edges, style = histogram.axes[0].edges, look(index)
+    contents, variances = (np.asarray(a, dtype=np.float64) for a in (histogram.values(), histogram.variances()))
     with np.errstate(divide="ignore", invalid="ignore"):  # an empty reference bin has no ratio: nothing is drawn there
-        values, errors = histogram.values() / scale, np.sqrt(histogram.variances()) / scale
+        values, errors = contents / scale, np.sqrt(variances) / scale
     values = np.where(np.isfinite(values), values, np.nan)
     ax.stairs(values, edges, baseline=None, color=style.colour, linestyle=style.dash, label=name, linewidth=1.6)
     centres = 0.5 * (edges[:-1] + edges[1:])

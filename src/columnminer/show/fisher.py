@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from columnminer.errors import InputError, MissingError
 from columnminer.show.style import axes, look, styled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
@@ -39,8 +40,8 @@ def plot_information(
 ) -> Axes:
     r"""Draw the ellipses :math:`(\theta-\theta_0)^T I (\theta-\theta_0) = q` of two parameters.
 
-    `q` is the quantile of a :math:`\chi^2` with two degrees of freedom at each confidence level: the expected contours in
-    the limit of many events. What constrains one direction only, such as a rate, appears as parallel lines.
+    `q` is the quantile of a :math:`\chi^2` with two degrees of freedom at each confidence level: the expected contours
+    in the limit of many events. What constrains one direction only, such as a rate, appears as parallel lines.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def plot_information(
     MissingError
         If no information is positive definite, so that no contour is closed.
     """
-    results = dict(information) if hasattr(information, "keys") else {"": information}
+    results = information if isinstance(information, Mapping) else {"": information}
     names = tuple(next(iter(results.values())).parameter_names)
     if len(names) != 2 or any(tuple(r.parameter_names) != names for r in results.values()):
         msg = "plot_information draws results on the same two parameters; project or profile the others first"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +13,6 @@ from columnminer.errors import InputError
 from columnminer.show.style import axes, look, styled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
@@ -33,7 +32,7 @@ def plot_learning(history: History | Mapping[str, History], *, ax: Axes | None =
     ax
         Where to draw; a new figure by default.
     """
-    histories = dict(history) if hasattr(history, "keys") else {"": history}
+    histories = history if isinstance(history, Mapping) else {"": history}
     ax = axes(ax)
     for i, (name, one) in enumerate(histories.items()):
         style = look(i)
@@ -95,9 +94,7 @@ def plot_agreement(
     ax.set_ylim(ends)
     ax.set_xlabel(f"exact {quantity}")
     ax.set_ylabel(f"estimated {quantity}")
-    figure = ax.get_figure()
-    assert figure is not None, "axes without a figure"
-    figure.colorbar(image, ax=ax, label="pairs of event and parameter point")
+    ax.figure.colorbar(image, ax=ax, label="pairs of event and parameter point")
     if note:
         ax.text(0.04, 0.96, note, transform=ax.transAxes, va="top", fontsize="small")
     return ax

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -11,7 +12,7 @@ from columnminer.errors import InputError
 from columnminer.show.style import axes, look, styled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
@@ -34,8 +35,8 @@ def plot_limits(
 ) -> Axes:
     """Draw the regions that limits on a grid of one or two parameters allow.
 
-    With two parameters: the contours of p value ``1 - level``, the innermost drawn thickest, and each best fit. With one
-    parameter: the p value along it, with a line at each ``1 - level``.
+    With two parameters: the contours of p value ``1 - level``, the innermost drawn thickest, and each best fit. With
+    one parameter: the p value along it, with a line at each ``1 - level``.
 
     Parameters
     ----------
@@ -55,10 +56,9 @@ def plot_limits(
     InputError
         If the grids have other than one or two parameters, or different ones.
     """
-    results = dict(limits) if hasattr(limits, "keys") else {"": limits}
-    first: Any = next(iter(results.values()))
-    names = tuple(first.grid.names)
-    if len(names) not in {1, 2} or any(tuple(r.grid.names) != names for r in results.values()):
+    results = limits if isinstance(limits, Mapping) else {"": limits}
+    names = tuple(next(iter(results.values())).parameter_names)
+    if len(names) not in {1, 2} or any(tuple(r.parameter_names) != names for r in results.values()):
         msg = "plot_limits draws grids of the same one or two parameters; profile the others first"
         raise InputError(msg)
     if len(levels) > len(_WIDTHS):
@@ -76,24 +76,22 @@ def plot_limits(
         point = np.asarray(truth, dtype=np.float64)
         if len(names) == 2:
             ax.plot(*point, marker="+", color="black", markersize=12, markeredgewidth=1.5, linestyle="none", zorder=5)
-            handles.append(
-                Line2D([], [], marker="+", color="black", markersize=10, linestyle="none", label="true value")
-            )
+            handles.append(Line2D([], [], marker="+", color="black", markersize=10, linestyle="none", label="truth"))
         else:
             ax.axvline(point[0], color="black", linewidth=0.8)
-            handles.append(Line2D([], [], color="black", linewidth=0.8, label="true value"))
+            handles.append(Line2D([], [], color="black", linewidth=0.8, label="truth"))
     ax.set_xlabel(labels[0])
     if len(names) == 2:
         ax.set_ylabel(labels[1])
         handles += [
-            Line2D([], [], color="black", linewidth=_WIDTHS[i], label=f"{level:.0%} CL")
-            for i, level in enumerate(sorted(levels))
+            Line2D([], [], color="black", linewidth=width, label=f"{level:.0%} CL")
+            for level, width in zip(sorted(levels), _WIDTHS, strict=False)
         ]
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
 
 
-def _contours(ax: Axes, result: Any, index: int, levels: Sequence[float]) -> None:  # noqa: ANN401
+def _contours(ax: Axes, result: Limits, index: int, levels: Sequence[float]) -> None:
     x, y = result.grid.axes
     # With two degrees of freedom log p is the log likelihood ratio itself: a parabola, where p falls over decades from
     # one grid point to the next and would be interpolated badly.
@@ -117,7 +115,7 @@ def _contours(ax: Axes, result: Any, index: int, levels: Sequence[float]) -> Non
     ax.set_ylim(y[0], y[-1])
 
 
-def _curve(ax: Axes, result: Any, index: int, levels: Sequence[float]) -> None:  # noqa: ANN401
+def _curve(ax: Axes, result: Limits, index: int, levels: Sequence[float]) -> None:
     (x,) = result.grid.axes
     style = look(index)
     ax.plot(x, result.p_value, color=style.colour, linestyle=style.dash)
@@ -140,5 +138,5 @@ def _curve(ax: Axes, result: Any, index: int, levels: Sequence[float]) -> None: 
 
 def _legend_entry(name: str, index: int, *, with_marker: bool) -> Line2D:
     style = look(index)
-    marker = {"marker": style.marker, "markeredgecolor": "black"} if with_marker else {}
-    return Line2D([], [], color=style.colour, linestyle=style.dash, label=name, **marker)
+    marker = style.marker if with_marker else ""
+    return Line2D([], [], color=style.colour, linestyle=style.dash, label=name, marker=marker, markeredgecolor="black")

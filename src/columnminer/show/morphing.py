@@ -81,7 +81,7 @@ def plot_morphing_basis(
         ax.set_yscale("log")
         ax.set_xlim(lines[0][0], lines[0][-1])
         ax.set_ylabel(r"squared weights $\sum_b w_b^2$")
-    _benchmarks(ax, setup, columns, base)
+    _benchmarks(ax, setup, setup.morphing.basis, columns, base)
     ax.set_xlabel(shown[0])
     if len(shown) == 2:
         ax.set_ylabel(shown[1])
@@ -101,9 +101,7 @@ def _range(setup: Setup, name: str, ranges: Mapping[str, tuple[float, float]] | 
 def _surface(ax: Axes, lines: list[np.ndarray], values: np.ndarray) -> None:
     low, high = float(values.min()), float(values.max())
     image = ax.pcolormesh(*lines, values.T, norm=LogNorm(low, max(high, low * 10)), cmap="Blues", rasterized=True)
-    figure = ax.get_figure()
-    assert figure is not None, "axes without a figure"
-    figure.colorbar(image, ax=ax, label=r"squared weights $\sum_b w_b^2$")
+    ax.figure.colorbar(image, ax=ax, label=r"squared weights $\sum_b w_b^2$")
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     decades = decades[(decades > low) & (decades < high)]
     if len(decades):
@@ -111,9 +109,8 @@ def _surface(ax: Axes, lines: list[np.ndarray], values: np.ndarray) -> None:
         ax.clabel(contours, fmt="%g", fontsize=9)
 
 
-def _benchmarks(ax: Axes, setup: Setup, columns: list[int], base: np.ndarray) -> None:
+def _benchmarks(ax: Axes, setup: Setup, basis: Sequence[str], columns: list[int], base: np.ndarray) -> None:
     """Mark the benchmarks: basis members filled, others hollow; names beside them."""
-    assert setup.morphing is not None, "checked by the caller"
     others = [i for i in range(len(base)) if i not in columns]
     limits = ax.get_xlim(), ax.get_ylim()
     for name, point in zip(setup.benchmark_names, setup.benchmark_points, strict=True):
@@ -122,7 +119,7 @@ def _benchmarks(ax: Axes, setup: Setup, columns: list[int], base: np.ndarray) ->
         inside = all(low <= v <= high for v, (low, high) in zip(place, limits, strict=True))
         if not inside:
             continue
-        member = name in setup.morphing.basis and here
+        member = name in basis and here
         ax.plot(*place, "o", color="black" if member else "white", markeredgecolor="black", clip_on=False, zorder=4)
         right = place[0] > 0.5 * sum(limits[0])
         ax.annotate(

@@ -1,7 +1,7 @@
 """A report: one HTML file that holds everything it shows and fetches nothing.
 
-A report is a title and sections; a section is a heading and items: paragraphs, tables, pictures. All text is escaped, and
-a content policy in the file forbids scripts and requests.
+A report is a title and sections; a section is a heading and items: paragraphs, tables, pictures. All text is escaped,
+and a content policy in the file forbids scripts and requests.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def _item(item: Item) -> str:
         save(item.ax, buffer)
         data = base64.b64encode(buffer.getvalue()).decode("ascii")
         caption = html.escape(item.caption)
-        return f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+        image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
+        return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
     caption = f"<caption>{html.escape(item.caption)}</caption>" if item.caption else ""
     head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in item.head)
     rows = "\n".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in item.rows)
@@ -115,7 +116,7 @@ def _item(item: Item) -> str:
 
 def _cell(text: str) -> str:
     """Numbers stand to the right, so that their digits can be compared down a column."""
-    number = text[:1] in "0123456789-+[−" and any(c.isdigit() for c in text)
+    number = text[:1] in "0123456789-+[" and any(c.isdigit() for c in text)
     return f'<td class="n">{html.escape(text)}</td>' if number else f"<td>{html.escape(text)}</td>"
 
 
@@ -130,7 +131,8 @@ th, td { padding: 0.25rem 0.8rem 0.25rem 0; border-bottom: 1px solid #ddd; text-
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th { border-bottom: 2px solid #888; }
 figure { display: inline-block; margin: 1rem 0.5rem 1rem 0; max-width: 100%; vertical-align: top; }
-figure img { max-width: 100%; width: 29rem; height: auto; } figcaption { max-width: 29rem; color: #444; font-size: 0.9rem; }
+figure img { max-width: 100%; width: 29rem; height: auto; }
+figcaption { max-width: 29rem; color: #444; font-size: 0.9rem; }
 footer { margin-top: 3rem; color: #555; font-size: 0.85rem; border-top: 1px solid #ccc; padding-top: 0.5rem; }
 @media print { body { max-width: none; } section { break-inside: avoid-page; } }
 """

@@ -1,18 +1,20 @@
 """How pictures look: mplhep's style made smaller, used locally.
 
-No function here or beside here touches pyplot's figures or leaves matplotlib's settings changed, so that pictures can be
-drawn anywhere (a server, a thread of a report, a notebook) without side effects.
+No function here or beside here touches pyplot's figures or leaves matplotlib's settings changed, so that pictures can
+be drawn anywhere (a server, a thread of a report, a notebook) without side effects.
 """
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, TypeVar
 
 import matplotlib.style
 import mplhep
 from matplotlib.figure import Figure
+
+from columnminer.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +41,7 @@ _STYLE: dict[str, Any] = {
     "ytick.minor.size": 3.5,
     "legend.fontsize": "small",
     "figure.constrained_layout.use": True,
+    "svg.hashsalt": "columnminer",  # else the ids inside an SVG are random
     # A picture drawn on one machine looks the same on another that lacks the fonts of mplhep.
     "font.sans-serif": ["TeX Gyre Heros", "Helvetica", "Arial", "DejaVu Sans"],
 }
@@ -87,10 +90,12 @@ def axes(ax: Axes | None, size: tuple[float, float] = (6.4, 4.8)) -> Axes:
 
 
 @styled
-def save(ax: Axes, path: Path | str, dpi: int = 150) -> None:
-    """Write the figure that `ax` belongs to; the ending of `path` says as what (.png, .pdf, .svg)."""
+def save(ax: Axes, path: Path | str | BinaryIO, dpi: int = 150) -> None:
+    """Write the figure of `ax`; the ending of `path` says as what (.png, .pdf, .svg), a stream gets PNG."""
     figure = ax.get_figure(root=True)
-    assert figure is not None, "axes without a figure"
+    if figure is None:
+        msg = "these axes were taken out of their figure"
+        raise InputError(msg)
     # Without dates, a picture is the same bytes each time that it is drawn.
     metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(str(path)[-4:].lower())
     figure.savefig(path, dpi=dpi, metadata=metadata)

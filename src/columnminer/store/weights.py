@@ -66,3 +66,196 @@ class NuisanceColumn:
     systematic: str
     up: int
     down: int | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some events of a store, with weights in which mixing fractions and the size of the partition are applied.
+
+    Sums of its weights over all blocks of a partition are total cross sections in pb.
+
+    Attributes
+    ----------
+    indices : numpy.ndarray
+        (n,) position of each event in the store.
+    sample : numpy.ndarray
+        (n,) which of the store's samples it belongs to.
+    benchmark_weights : numpy.ndarray
+        (n, n_benchmarks) weights [pb] at the benchmarks, float64; background events repeat their weight.
+    background : numpy.ndarray
+        (n,) bool, events whose weights do not depend on theta.
+    nuisance_weights : numpy.ndarray
+        (n, n_columns) weights [pb] of the varied events, as the `NuisanceColumn`s say.
+    setup : Setup
+        What theta means.
+    nuisances : tuple of NuisanceColumn
+        The nuisance parameters, in the order of nu.
+    """
+
+    indices: NDArray[np.int64]
+    sample: NDArray[np.int32]
+    benchmark_weights: NDArray[np.float64]
+    background: NDArray[np.bool_]
+    nuisance_weights: NDArray[np.float64]
+    setup: Setup
+    nuisances: tuple[NuisanceColumn, ...]
+    _read_x: Callable[[], NDArray[np.float64]]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @cached_property
+    def x(self) -> NDArray[np.float64]:
+        """Observables, (n, n_observables); read when first asked for, as many calculations only need weights."""
+        return self._read_x()
+
+    @cached_property
+    def nuisance_coefficients(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """First- and second-order coefficients a and b of log f, each (n_nu, n)."""
+        reference = self.benchmark_weights[:, self.setup.benchmark_names.index(self.setup.reference)]
+        pairs = [
+            nuisance_coefficients(
+                reference,
+                self.nuisance_weights[:, c.up],
+                None if c.down is None else self.nuisance_weights[:, c.down],
+            )
+            for c in self.nuisances
+        ]
+        shape = (len(pairs), len(self))
+        return np.reshape([a for a, _ in pairs], shape), np.reshape([b for _, b in pairs], shape)
+
+    def nuisance_factor(self, nu: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return f(nu) of each event, (n,), for one nu (n_nu,)."""
+        if not np.any(nu):
+            return np.ones(len(self))
+        a, b = self.nuisance_coefficients
+        return np.asarray(np.exp(nu @ a + nu**2 @ b))
+
+    def weights(self, theta: Any, nu: Any = None) -> NDArray[np.float64]:
+        """Return the weights [pb] at each theta, (n_theta, n).
+
+        Parameters
+        ----------
+        theta
+            Parameter points, as `Setup.thetas` takes them.
+        nu
+            Nuisance parameters: None (all 0), one point (n_nu,) or dict for all theta, or one for each (n_theta, n_nu).
+        """
+        return self._combine(self.setup.weights(theta), self._own_weight) * self._factors(theta, nu)
+
+    def weight_gradients(self, theta: Any, nu: Any = None) -> NDArray[np.float64]:
+        """Return the gradients of the weights [pb], (n_theta, n_directions, n).
+
+        The directions are those of theta; if `nu` is given (zeros are fine), those of nu follow.
+        """
+        gradients = np.stack([self._combine(m, 0.0) for m in self.setup.weight_gradients(theta)])
+        if nu is None:
+            return gradients
+        factors = self._factors(theta, nu)
+        nus = nuisance_points(nu, self.nuisances, len(factors))
+        a, b = self.nuisance_coefficients
+        slopes = a + 2.0 * b * nus[:, :, np.newaxis]
+        varied = self.weights(theta, nu)[:, np.newaxis] * slopes
+        return np.concatenate([gradients * factors[:, np.newaxis], varied], axis=1)
+
+    @property
+    def _own_weight(self) -> NDArray[np.float64]:
+        return self.benchmark_weights[:, 0]
+
+    def _combine(
+        self, coefficients: NDArray[np.float64], background: NDArray[np.float64] | float
+    ) -> NDArray[np.float64]:
+        """(k, n_benchmarks) coefficients -> (k, n) combined weights, with `background` in place for background events."""
+        combined = coefficients @ self.benchmark_weights.T
+        if self.background.any():
+            combined = np.where(self.background, background, combined)
+        return combined
+
+    def _factors(self, theta: Any, nu: Any) -> NDArray[np.float64]:
+        """f(nu), (n_theta, n), or (n_theta, 1) of ones where no nuisance parameter moves."""
+        n_theta = len(self.setup.thetas(theta))
+        nus = nuisance_points(nu, self.nuisances, n_theta)
+        if not nus.any():
+            return np.ones((n_theta, 1))
+        points, which = np.unique(nus, axis=0, return_inverse=True)
+        return np.stack([self.nuisance_factor(point) for point in points])[which.reshape(-1)]
+
+
+def nuisance_points(nu: Any, nuisances: tuple[NuisanceColumn, ...], n_theta: int) -> NDArray[np.float64]:
+    """Return nu for each theta, (n_theta, n_nu), from None, one point, a dict by name, or one point for each theta.
+
+    Raises
+    ------
+    UnknownNameError
+        If a dict names a nuisance parameter that is not there.
+    InputError
+        If the shape does not fit.
+    """
+    names = [c.name for c in nuisances]
+    if nu is None:
+        return np.zeros((n_theta, len(names)))
+    if isinstance(nu, dict):
+        for name in nu:
+            if name not in names:
+                msg = f"no nuisance parameter is called {name!r}.{did_you_mean(name, names)}"
+                raise UnknownNameError(msg)
+        nu = [nu.get(name, 0.0) for name in names]
+    points = np.asarray(nu, dtype=np.float64)
+    if points.shape not in {(len(names),), (n_theta, len(names))} or not np.isfinite(points).all():
+        msg = (
+            f"nu must be finite, with shape ({len(names)},) or ({n_theta}, {len(names)}) for the nuisance parameters "
+            f"{', '.join(names) or '(none)'}, not shape {points.shape}"
+        )
+        raise InputError(msg)
+    return np.broadcast_to(points, (n_theta, len(names)))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over events at one nu, from which cross sections at any theta follow.
+
+    Attributes
+    ----------
+    first : numpy.ndarray
+        (n_benchmarks,) sum of f W over signal events [pb].
+    second : numpy.ndarray
+        (n_benchmarks, n_benchmarks) sum of f^2 W W^T over signal events [pb^2].
+    background, background_squared : float
+        Sums of f w [pb] and f^2 w^2 [pb^2] over background events.
+    varied : numpy.ndarray
+        (n_nu, n_benchmarks) sum of df/dnu W over signal events [pb].
+    background_varied : numpy.ndarray
+        (n_nu,) sum of df/dnu w over background events [pb].
+    """
+
+    first: NDArray[np.float64]
+    second: NDArray[np.float64]
+    background: float
+    background_squared: float
+    varied: NDArray[np.float64]
+    background_varied: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, blocks: Iterable[Block], nu: NDArray[np.float64], n_benchmarks: int) -> Moments:
+        """Sum over blocks at one nu, (n_nu,)."""
+        first, second = np.zeros(n_benchmarks), np.zeros((n_benchmarks, n_benchmarks))
+        background = background_squared = 0.0
+        varied, background_varied = np.zeros((len(nu), n_benchmarks)), np.zeros(len(nu))
+        for block in blocks:
+            weights = block.benchmark_weights * block.nuisance_factor(nu)[:, np.newaxis]
+            signal, rest = weights[~block.background], weights[block.background, 0]
+            first += signal.sum(axis=0)
+            second += signal.T @ signal
+            background += float(rest.sum())
+            background_squared += float(rest @ rest)
+            if len(nu):
+                a, b = block.nuisance_coefficients
+                slopes = a + 2.0 * b * nu[:, np.newaxis]
+                varied += slopes[:, ~block.background] @ signal
+                background_varied += slopes[:, block.background] @ rest
+        return cls(first, second, background, background_squared, varied, background_varied)
+
+    def cross_section(self, coefficients: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return values and errors [pb], each (k,), for coefficients (k, n_benchmarks) such as morphing weights."""
+        squared = np.einsum("kb,bc,kc->k", coefficients, self.second, coefficients) + self.background_squared
+        return coefficients @ self.first + self.background, np.sqrt(np.maximum(squared, 0.0))

@@ -1,0 +1,141 @@
+"""A window that moves forward over the bytes of a file, plain or gzip, and takes their hash on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from isal import igzip, isal_zlib
+
+from columnminer.errors import FileFormatError, InputError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+__all__ = ["Window"]
+
+_START = 1 << 20  # bytes: fits into the second-level cache together with the columns that are being written
+_LIMIT = 1 << 28  # bytes: no header and no event is longer
+
+
+class _HashedFile(io.RawIOBase):
+    """The bytes of a file as they lie on disk; whoever reads them feeds the hash."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._file = Path(path).open("rb", buffering=0)
+        except OSError as error:
+            msg = f"cannot open {path!r}: {error.strerror}"
+            raise InputError(msg) from error
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        n = self._file.readinto(buffer)
+        self._hash.update(memoryview(buffer)[:n])
+        self.size += n
+        return n
+
+    def is_gzip(self) -> bool:
+        magic = self._file.read(2)
+        self._file.seek(0)
+        return magic == b"\x1f\x8b"
+
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+class Window:
+    """A stretch of the (gunzipped) file, `buffer[:end]`, behind which `buffer[end]` is 0.
+
+    It starts empty. `advance` drops what has been used and reads on; the window grows where nothing has been used, so
+    that the longest thing looked for fits into it.
+
+    Parameters
+    ----------
+    path
+        File to read; gzip is known by its content.
+
+    Attributes
+    ----------
+    buffer : numpy.ndarray
+        uint8; replaced by a larger one when the window grows.
+    end : int
+        Number of bytes in the window.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._raw = _HashedFile(path)
+        self._stream = igzip.IGzipFile(fileobj=self._raw, mode="rb") if self._raw.is_gzip() else self._raw
+        self.buffer: NDArray[np.uint8] = np.zeros(_START + 1, dtype=np.uint8)
+        self.end = 0
+
+    def __enter__(self) -> Window:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stream.close()
+        self._raw.close()
+
+    def advance(self, used: int) -> bool:
+        """Drop the first `used` bytes and read on; return False where the file has ended.
+
+        Raises
+        ------
+        FileFormatError
+            If the gzip stream is damaged or cut, or if nothing in a very long stretch was of use.
+        """
+        rest = self.end - used
+        capacity = len(self.buffer) - 1
+        if rest > capacity // 2:
+            if capacity >= _LIMIT:
+                msg = f"{self.path}: {capacity >> 20} MB hold neither a whole header nor a whole event"
+                raise FileFormatError(msg)
+            old, self.buffer = self.buffer, np.zeros(2 * capacity + 1, dtype=np.uint8)
+            self.buffer[:rest] = old[used : self.end]
+        else:
+            self.buffer[:rest] = self.buffer[used : self.end]
+        self.end = rest
+        try:
+            while self.end < len(self.buffer) - 1:
+                n = self._stream.readinto(memoryview(self.buffer)[self.end : -1])
+                if not n:
+                    break
+                self.end += n
+        except EOFError as error:
+            msg = f"{self.path}: the compressed file ends too early; it was cut when it was written or copied"
+            raise FileFormatError(msg) from error
+        except (OSError, zlib.error, isal_zlib.error) as error:
+            msg = f"{self.path}: cannot be read on: {error}"
+            raise FileFormatError(msg) from error
+        finally:
+            self.buffer[self.end] = 0
+        return self.end > rest
+
+    def bytes(self, start: int = 0, stop: int | None = None) -> bytes:
+        """Return a copy of part of the window."""
+        return self.buffer[start : self.end if stop is None else min(stop, self.end)].tobytes()
+
+    def content(self) -> dict[str, int | str]:
+        """Return size [bytes] and SHA-256 of what has been read from the disk: of the file, once it has ended."""
+        return {"size": self._raw.size, "sha256": self._raw.sha256()}

@@ -1,0 +1,205 @@
+"""Binned likelihood: morphed histograms of observables, expressions or estimated scores, in any number of dimensions."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import gammaln
+
+from columnminer.errors import InputError, MissingError
+from columnminer.infer.events import Dataset, StoredEvents
+from columnminer.infer.likelihood import Likelihood, LogTerms, Params
+from columnminer.infer.morphed import choose_bins, fill
+from columnminer.infer.rate import RateLikelihood
+from columnminer.infer.summary import Summary
+from columnminer.streams import Seed, seed_sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from columnminer.infer.bins import Bins, BinSpec
+    from columnminer.infer.events import Partition
+    from columnminer.infer.morphed import MorphedHistogram
+    from columnminer.infer.summary import SummaryItems
+    from columnminer.store.eventstore import EventStore
+
+__all__ = ["HistogramLikelihood"]
+
+logger = logging.getLogger(__name__)
+
+_FLOOR = 1e-12
+"""Least probability of a bin: data where no event was simulated then say the same at every theta, instead of -inf."""
+
+
+class HistogramLikelihood(Likelihood):
+    r"""Likelihood of the numbers of events n_k in bins.
+
+    .. math:: \log L(\theta) = \log\mathrm{Pois}(n \mid L\sigma(\theta)) + \sum_k n_k \log p_k(\theta) + \log
+       \frac{n!}{\prod_k n_k!} \quad\text{with}\quad p_k(\theta) = \frac{\sigma_k(\theta)}{\sum_j \sigma_j(\theta)}
+
+    which is the product of Poisson probabilities of the bins, if the rate sigma is the sum of the sigma_k. Both are kept
+    apart because templates come from events that no estimator is evaluated on, while the rate may come from all.
+    Under- and overflow are bins like the others. p_k is at least 1e-12.
+
+    Data are counts [..., *bins.shape], or a `Dataset` that is filled into the bins.
+
+    Parameters
+    ----------
+    templates
+        Cross sections in bins, at any theta.
+    rate
+        Likelihood of the number of events.
+    summary
+        What is binned, needed to fill events.
+    include_rate
+        Whether the number of events counts (the first term), or only how they are distributed.
+    """
+
+    def __init__(
+        self,
+        templates: MorphedHistogram,
+        rate: RateLikelihood,
+        *,
+        summary: Summary | None = None,
+        include_rate: bool = True,
+    ) -> None:
+        super().__init__(rate.parameters)
+        self.templates = templates
+        self.rate = rate
+        self.summary = summary
+        self.include_rate = include_rate
+
+    @classmethod
+    def from_store(
+        cls,
+        store: EventStore,
+        observables: SummaryItems,
+        luminosity: float,
+        *,
+        bins: BinSpec = None,
+        bin_thetas: ArrayLike | None = None,
+        include_rate: bool = True,
+        partition: Partition = ("train", "validation"),
+        rate_partition: Partition = "all",
+        cuts: Sequence[str] = (),
+        efficiencies: Sequence[str] = (),
+    ) -> HistogramLikelihood:
+        """Return the likelihood of a histogram of a store's observables.
+
+        Parameters
+        ----------
+        store
+            Simulated events.
+        observables
+            What is binned: names or expressions of observables, score estimators, or a list of them: one axis each (an
+            estimated score has an axis for each parameter).
+        luminosity
+            [pb^-1].
+        bins
+            For each axis the edges, or a number of bins of equal cross section; see `columnminer.infer.bins.split_bins`.
+        bin_thetas
+            (n_theta, n_par) parameter points over which cross sections are made equal; the nominal point by default.
+        include_rate
+            Whether the number of events counts.
+        partition
+            Events that fill the templates.
+        rate_partition
+            Events that give the total cross section.
+        cuts, efficiencies
+            Expressions of observables; data must pass the cuts, too.
+        """
+        rate = RateLikelihood.from_store(
+            store, luminosity, partition=rate_partition, cuts=cuts, efficiencies=efficiencies
+        )
+        summary = Summary(observables, store.observable_names)
+        events = StoredEvents(store, partition, cuts=cuts, efficiencies=efficiencies)
+        thetas = store.setup.space.points(store.setup.space.nominal if bin_thetas is None else bin_thetas)
+        chosen = choose_bins(events, summary, bins, thetas)
+        return cls(fill(events, summary, chosen), rate, summary=summary, include_rate=include_rate)
+
+    @property
+    def bins(self) -> Bins:
+        """Where the bins are."""
+        return self.templates.bins
+
+    def as_data(self, data: Any) -> NDArray[np.float64]:
+        """Return counts [..., *bins.shape]: those given, or events that pass the cuts, filled."""
+        if isinstance(data, Dataset):
+            return self._filled(data)
+        counts = np.asarray(data, dtype=np.float64)
+        n_axes = len(self.bins.shape)
+        if counts.shape[counts.ndim - n_axes :] != self.bins.shape or counts.ndim < n_axes:
+            msg = f"counts have shape {counts.shape}, but the bins (with under- and overflow) {self.bins.shape}"
+            raise InputError(msg)
+        if not (np.isfinite(counts).all() and (counts >= 0.0).all()):
+            msg = "counts must be finite and not negative"
+            raise InputError(msg)
+        return counts
+
+    def _filled(self, data: Dataset) -> NDArray[np.float64]:
+        if self.summary is None:
+            msg = "this likelihood knows its bins but not what is binned: give counts instead of events"
+            raise MissingError(msg)
+        counts: NDArray[np.float64] = np.zeros(self.bins.size)
+        for x, weights in data.blocks():
+            passed = self.rate.cuts(x, data.names) if self.rate.cuts is not None else slice(None)
+            index = self.bins.find_bins(self.summary(x[passed], data.names))
+            toys = weights[..., passed].reshape(-1, len(index))
+            sums = self.bins.sum(index, toys.T).T.reshape(*weights.shape[:-1], -1)
+            counts = counts + sums
+        empty = self.templates.signal.any(axis=0) | (self.templates.background != 0.0)
+        lost = counts[..., ~empty].sum()
+        if lost > 0.0:
+            logger.warning("%g events lie in bins without simulated events; they say nothing about theta", lost)
+        return counts.reshape(*counts.shape[:-1], *self.bins.shape)
+
+    def _flat(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        return counts.reshape(*counts.shape[: counts.ndim - len(self.bins.shape)], -1)
+
+    def probabilities(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probability of each bin at points (..., n_par): [..., n_bins] flat, at least 1e-12."""
+        sigma = np.maximum(self.templates.at(points), 0.0)  # extrapolated too far, a morphed bin may be negative
+        total = sigma.sum(axis=-1, keepdims=True)
+        return np.maximum(np.divide(sigma, total, out=np.zeros_like(sigma), where=total > 0.0), _FLOOR)
+
+    def terms(self, points: NDArray[np.float64], data: Any) -> LogTerms:
+        """Return the log probability of the distribution over the bins, and that of the number of events."""
+        counts = self._flat(data)
+        n = counts.sum(axis=-1)
+        kinematic = np.einsum("...k,...k->...", np.log(self.probabilities(points)), counts)
+        kinematic = kinematic + gammaln(n + 1.0) - gammaln(counts + 1.0).sum(axis=-1)
+        rate = self.rate.terms(points, n).rate if self.include_rate else np.zeros_like(kinematic)
+        return LogTerms(kinematic=kinematic, rate=rate)
+
+    def term_gradients(self, points: NDArray[np.float64], data: Any) -> NDArray[np.float64]:
+        """Return the gradient; bins at the least probability do not contribute."""
+        counts = self._flat(data)
+        sigma, slope = self.templates.at(points), self.templates.gradient(points)
+        total = np.maximum(sigma, 0.0).sum(axis=-1)
+        used = sigma > _FLOOR * total[..., None]
+        of_log = np.divide(slope, sigma[..., None, :], out=np.zeros_like(slope), where=used[..., None, :])
+        of_total = np.where((sigma > 0.0)[..., None, :], slope, 0.0).sum(axis=-1) / total[..., None]
+        n_used = np.where(used, counts, 0.0).sum(axis=-1)
+        gradient = np.einsum("...ik,...k->...i", of_log, counts) - n_used[..., None] * of_total
+        if self.include_rate:
+            gradient = gradient + self.rate.term_gradients(points, counts.sum(axis=-1))
+        return np.asarray(gradient)
+
+    def expected(self, params: Params = None, **by_name: ArrayLike) -> NDArray[np.float64]:
+        """Return the expected counts, [..., *bins.shape]."""
+        points = self.points(params, by_name)
+        flat = self.rate.mean(points)[..., None] * self.probabilities(points)
+        return flat.reshape(*points.shape[:-1], *self.bins.shape)
+
+    def asimov(self, params: Params = None, **by_name: ArrayLike) -> NDArray[np.float64]:
+        """Return the expected counts as data."""
+        return self.expected(self.point(params, by_name))
+
+    def simulate(self, seed: Seed, params: Params = None, **by_name: ArrayLike) -> NDArray[np.float64]:
+        """Return Poisson counts in every bin."""
+        rng = np.random.default_rng(seed_sequence(seed, "histogram"))
+        return rng.poisson(self.expected(self.point(params, by_name))).astype(np.float64)

@@ -1,0 +1,81 @@
+"""How a training tells how far it is: a progress bar on a terminal, log lines elsewhere, or a function of yours."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["EpochReport", "Progress", "reporter"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """Where a training stands.
+
+    Attributes
+    ----------
+    epoch, epochs : int
+        Epochs done, epochs in all.
+    train_loss, validation_loss : float
+        Losses of the last epoch.
+    learning_rate : float
+        At its end.
+    """
+
+    epoch: int
+    epochs: int
+    train_loss: float
+    validation_loss: float
+    learning_rate: float
+
+    def __str__(self) -> str:
+        return f"train loss {self.train_loss:.5f}, validation loss {self.validation_loss:.5f}"
+
+
+Progress: TypeAlias = "bool | Callable[[EpochReport], None]"
+
+
+@contextmanager
+def reporter(progress: Progress, title: str, epochs: int) -> Iterator[Callable[[EpochReport], None]]:
+    """Give a function to call after each epoch, which shows the progress as asked for.
+
+    Parameters
+    ----------
+    progress
+        False: debug log only; True: a bar on a terminal, else an info log line about every tenth of the epochs; or the
+        function to call.
+    title
+        Name of the training.
+    epochs
+        Epochs in all.
+    """
+    if callable(progress):
+        yield progress
+        return
+    console = Console(stderr=True)
+    if progress and console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Bar(*columns, TextColumn("{task.fields[loss]}"), console=console) as bar:
+            task = bar.add_task(title, total=epochs, loss="")
+            yield lambda report: bar.update(task, completed=report.epoch, loss=str(report))
+        return
+    step = max(epochs // 10, 1)
+
+    def log(report: EpochReport) -> None:
+        due = progress and (report.epoch % step == 0 or report.epoch == epochs)
+        logger.log(
+            logging.INFO if due else logging.DEBUG, "%s: epoch %d of %d, %s", title, report.epoch, epochs, report
+        )
+
+    yield log

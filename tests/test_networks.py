@@ -1,0 +1,99 @@
+"""The perceptron's closed-form score and its training gradient, against torch's own automatic differentiation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from columnminer.errors import InputError, UnknownNameError
+from columnminer.learn.activations import ACTIVATIONS
+from columnminer.learn.networks import MLP
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def network(activation: str = "tanh", hidden: tuple[int, ...] = (7, 5), dropout: float = 0.0) -> MLP:
+    return MLP(4, 1, hidden, activation=activation, dropout=dropout, generator=generator()).double()
+
+
+def inputs(n: int = 11) -> torch.Tensor:
+    return torch.randn((n, 4), generator=generator(1), dtype=torch.float64)
+
+
+def loss(value: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """Depends on value and gradient in a way that no term can cancel."""
+    return (torch.sin(value) + 0.3 * value**2).sum() + (gradient**3 - gradient[:, :1]).sum()
+
+
+def by_double_backward(net: MLP, z: torch.Tensor, n_gradient: int, masks=None) -> tuple[torch.Tensor, torch.Tensor]:
+    z = z.detach().clone().requires_grad_()
+    value = net(z, masks)[:, 0]
+    (gradient,) = torch.autograd.grad(value.sum(), z, create_graph=True)
+    return value, gradient[:, :n_gradient]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("hidden", [(6,), (7, 5), (5, 4, 3)])
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_value_gradient_and_training_gradient_equal_double_backward(activation, hidden, dropout):
+    net = network(activation, hidden, dropout)
+    masks = net.dropout_masks(11, generator(2))
+    expected = by_double_backward(net, inputs(), 2, masks)
+    found = net.value_and_gradient(inputs(), 2, masks)
+    for f, e in zip(found, expected, strict=True):
+        torch.testing.assert_close(f, e, rtol=1e-12, atol=1e-12)
+
+    loss(*expected).backward()
+    reference = [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    loss(*found).backward()
+    for p, r in zip(net.parameters(), reference, strict=True):
+        torch.testing.assert_close(p.grad, r, rtol=1e-10, atol=1e-10)
+
+
+def test_gradient_with_respect_to_the_inputs():
+    net, z = network(), inputs().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: net.value_and_gradient(z, 3), (z,))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_slope_and_bend_are_the_derivatives(activation):
+    act = ACTIVATIONS[activation]
+    a = torch.linspace(-3.05, 3.05, 41, dtype=torch.float64, requires_grad=True)
+    h = act.value(a)
+    (slope,) = torch.autograd.grad(h.sum(), a, create_graph=True)
+    torch.testing.assert_close(act.slope(h), slope)
+    if act.bend is not None:
+        (curvature,) = torch.autograd.grad(slope.sum(), a)
+        torch.testing.assert_close(act.bend(h) * slope, curvature)
+
+
+def test_initial_weights_come_from_the_generator_alone():
+    before = torch.random.get_rng_state()
+    first, second, other = (MLP(4, 1, (9,), generator=generator(s)) for s in (3, 3, 4))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(first.weights[0], second.weights[0])
+    assert not torch.equal(first.weights[0], other.weights[0])
+    assert float(first.weights[0].detach().abs().max()) <= 4**-0.5
+
+
+def test_dropout_leaves_out_the_asked_fraction_and_keeps_the_mean():
+    net = network(dropout=0.3)
+    masks = net.dropout_masks(20_000, generator())
+    assert masks is not None
+    assert abs(float((masks[0] == 0).double().mean()) - 0.3) < 0.01
+    assert abs(float(masks[0].mean()) - 1.0) < 0.02
+    assert network().dropout_masks(10, generator()) is None
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(InputError, match="hidden layers"):
+        MLP(2, 1, ())
+    with pytest.raises(InputError, match="hidden layers"):
+        MLP(2, 1, (10, 0))
+    with pytest.raises(InputError, match="dropout"):
+        MLP(2, 1, (10,), dropout=1.0)
+    with pytest.raises(UnknownNameError, match="Did you mean 'tanh'"):
+        MLP(2, 1, (10,), activation="tahn")

@@ -19,7 +19,7 @@ HOSTILE = "<script>alert('x')</script> & \"quoted\" <img src=http://elsewhere/x.
 class Reader(HTMLParser):
     """Collects tags with their attributes, and checks that they close in order."""
 
-    VOID = {"meta", "img", "br", "link"}
+    VOID = frozenset({"meta", "img", "br", "link"})
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)

@@ -54,7 +54,10 @@ def test_contours_stand_where_the_likelihood_says():
 
 
 def test_several_limits_share_one_picture_and_one_legend():
-    results = {"ALICES": gaussian_limits(np.diag([100.0, 25.0]), [0.1, 0.0]), "rate": gaussian_limits(np.eye(2) * 9, [0, 0])}
+    results = {
+        "ALICES": gaussian_limits(np.diag([100.0, 25.0]), [0.1, 0.0]),
+        "rate": gaussian_limits(np.eye(2) * 9, [0, 0]),
+    }
     ax = plot_limits(results, truth=[0.0, 0.0])
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["ALICES", "rate", "truth", "68% CL", "95% CL"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("cA", "cB")

@@ -1,8 +1,8 @@
 """Python's arithmetic on columns: one number per event, and where Python would raise, no number.
 
-`sqrt(-1)`, `log(0)`, `1/0`, `ceil(inf)` and an overflowing `exp` or `**` stop a Python program. Here they leave the event's
-value *undefined*; what is computed from it is undefined too, except that `and`, `or` and `if` look only at what decides.
-A NaN is a value like any other, as it is in Python. Everything is float64, truth is 1.0 or 0.0.
+`sqrt(-1)`, `log(0)`, `1/0`, `ceil(inf)` and an overflowing `exp` or `**` stop a Python program. Here they leave the
+value of the event *undefined*; what is computed from it is undefined too, except that `and`, `or` and `if` look only
+at what decides. A NaN is a value like any other, as it is in Python. Everything is float64, truth is 1.0 or 0.0.
 """
 
 from __future__ import annotations

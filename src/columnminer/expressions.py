@@ -1,13 +1,14 @@
 """Text to an array program: the language of observables, cuts, efficiencies and parameter transforms.
 
-An expression is a small part of Python: names, numbers, arithmetic, comparisons, `and or not`, `x if c else y`, indexing of
-collections, and the attributes, methods and functions listed below. `compile_expression` walks Python's syntax tree, takes
-what is on its list and refuses all else; nothing is ever run as Python. The result is a tree of `Node`s that an `Evaluator`
-turns into one number per event; sub-expressions that several programs share are computed once per batch.
+An expression is a small part of Python: names, numbers, arithmetic, comparisons, `and or not`, `x if c else y`,
+indexing of collections, and the attributes, methods and functions listed in `momenta` and `arithmetic`.
+`compile_expression` walks Python's syntax tree, takes what is on its list and refuses all else; nothing is ever run
+as Python. The result is a tree of `Node`s that an `Evaluator` turns into one number per event; sub-expressions that
+several programs share are computed once.
 
 Undefined is what Python would raise an exception for: the third jet of an event with two, the root of -1 (see
-`arithmetic`). `and`, `or` and `if` decide event by event, as Python does: an undefined right side does not matter where
-the left side decides.
+`arithmetic`). `and`, `or` and `if` decide event by event, as Python does: an undefined right side does not matter
+where the left side decides.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
@@ -184,9 +185,7 @@ class Evaluator:
     def number(self, program: Program) -> Number:
         """Return the value of a program."""
         with np.errstate(all="ignore"):  # what makes numpy complain is undefined, and marked so
-            value = self._value(program.root)
-        assert isinstance(value, Number), "a program's last step is a number"
-        return value
+            return cast("Number", self._value(program.root))
 
     def _value(self, node: Node) -> Value:
         value = self._values.get(node.key)
@@ -210,7 +209,7 @@ def compile_expression(
     Parameters
     ----------
     text
-        The expression, at most `MAX_LENGTH` characters and `MAX_DEPTH` levels; exponents that are written out are at most
+        The expression: at most `MAX_LENGTH` characters, `MAX_DEPTH` levels deep, and constant exponents at most
         `MAX_EXPONENT`.
     names
         The names it may use, with their kinds; without kinds, all are numbers.
@@ -225,28 +224,37 @@ def compile_expression(
         If the text is not an expression of this language: says what, shows where, and proposes the nearest name.
     """
     kinds = dict(names) if isinstance(names, Mapping) else dict.fromkeys(names, Kind.NUMBER)
-    if not isinstance(text, str):
-        msg = f"an expression is text, not {type(text).__name__}"
-        raise ExpressionError(msg)
-    text = text.strip()
-    if len(text) > MAX_LENGTH:
-        msg = f"expression of {len(text)} characters: at most {MAX_LENGTH} are allowed. It begins {text[:60]!r}"
-        raise ExpressionError(msg)
+    text = _checked(text)
     try:
         tree = ast.parse(text, mode="eval")
     except SyntaxError as error:
         raise ExpressionError(_pointed(text, f"not an expression: {error.msg}", error.lineno, error.offset)) from None
-    except (ValueError, RecursionError, MemoryError) as error:
-        msg = f"not an expression: {error or 'nested too deeply'}\n    {text[:60]!r}"
+    except ValueError as error:
+        msg = f"not an expression: {error}\n    {text[:60]!r}"
+        raise ExpressionError(msg) from None
+    except (RecursionError, MemoryError):  # from Python's parser, which has its own limits
+        msg = f"not an expression: nested too deeply\n    {text[:60]!r}"
         raise ExpressionError(msg) from None
     return Program(text, _Compiler(text, kinds, frozenset(observables)).visit(tree.body, Kind.NUMBER))
 
 
+def _checked(text: object) -> str:
+    if not isinstance(text, str):
+        msg = f"an expression is text, not {type(text).__name__}"
+        raise ExpressionError(msg)
+    if len(text) > MAX_LENGTH:
+        msg = f"expression of {len(text)} characters: at most {MAX_LENGTH} are allowed. It begins {text[:60]!r}"
+        raise ExpressionError(msg)
+    return text.strip()
+
+
 def _pointed(text: str, reason: str, line: int | None, column: int | None) -> str:
-    """Return the reason above the line of the expression with a mark below the column, both counted from 1."""
+    """Return the reason above the part of the expression around a line and column (from 1), and a mark below it."""
     lines = text.splitlines() or [""]
     shown = lines[min(line or 1, len(lines)) - 1]
-    return f"{reason}\n    {shown}\n    {' ' * (max(column or 1, 1) - 1)}^"
+    before = max(column or 1, 1) - 1
+    start = max(before - 60, 0)
+    return f"{reason}\n    {shown[start : start + 100]}\n    {' ' * (before - start)}^"
 
 
 class _Compiler:
@@ -259,8 +267,11 @@ class _Compiler:
         self._depth = 0
 
     def _error(self, node: ast.expr, reason: str) -> ExpressionError:
-        before = self._text.splitlines()[node.lineno - 1].encode()[: node.col_offset]
-        return ExpressionError(_pointed(self._text, reason, node.lineno, len(before.decode()) + 1))
+        line, offset = node.lineno, node.col_offset
+        if isinstance(node, ast.Attribute) and node.end_lineno and node.end_col_offset:
+            line, offset = node.end_lineno, node.end_col_offset - len(node.attr.encode())
+        before = self._text.splitlines()[line - 1].encode()[:offset]
+        return ExpressionError(_pointed(self._text, reason, line, len(before.decode()) + 1))
 
     def visit(self, node: ast.expr, wanted: Kind | None) -> Node:
         if self._depth == MAX_DEPTH:
@@ -279,36 +290,41 @@ class _Compiler:
 
     def _made(self, node: ast.expr, wanted: Kind | None) -> Node:
         match node:
-            case ast.Constant(value=bool() | int() | float()):
-                return self._constant(node)
+            case ast.Constant(value=bool() | int() | float() as value):
+                made = self._constant(node, value)
             case ast.Name():
-                return self._name(node, wanted)
+                made = self._name(node, wanted)
             case ast.UnaryOp(op=ast.USub() | ast.UAdd() | ast.Not()):
-                return Node(_SIGNS[type(node.op)], Kind.NUMBER, self._numbers(node.operand))
+                made = Node(_SIGNS[type(node.op)], Kind.NUMBER, self._numbers(node.operand))
             case ast.BinOp() if type(node.op) in _SIGNS:
-                return self._binary(node, wanted)
+                made = self._binary(node, wanted)
             case ast.BoolOp():
-                return Node(_SIGNS[type(node.op)], Kind.NUMBER, self._numbers(*node.values))
+                made = Node(_SIGNS[type(node.op)], Kind.NUMBER, self._numbers(*node.values))
             case ast.Compare() if all(type(op) in _SIGNS for op in node.ops):
-                terms = self._numbers(node.left, *node.comparators)
-                signs = [_SIGNS[type(op)] for op in node.ops]
-                pairs = zip(signs, terms[:-1], terms[1:], strict=True)
-                compared = tuple(Node(sign, Kind.NUMBER, (x, y)) for sign, x, y in pairs)
-                return compared[0] if len(compared) == 1 else Node("and", Kind.NUMBER, compared)
+                made = self._comparison(node)
             case ast.IfExp():
-                return self._conditional(node, wanted)
+                made = self._conditional(node, wanted)
             case ast.Subscript():
                 collection = self.visit(node.value, Kind.COLLECTION)
-                return Node("[]", Kind.PARTICLE, (collection, *self._numbers(node.slice)))
+                made = Node("[]", Kind.PARTICLE, (collection, *self._numbers(node.slice)))
             case ast.Attribute():
-                return self._attribute(node)
+                made = self._attribute(node)
             case ast.Call(keywords=[]):
-                return self._call(node)
-        raise self._error(node, f"{ast.unparse(node)}: {type(node).__name__} is not part of the expression language")
+                made = self._call(node)
+            case _:
+                what = type(node).__name__
+                raise self._error(node, f"{ast.unparse(node)}: {what} is not part of the expression language")
+        return made
 
-    def _constant(self, node: ast.Constant) -> Node:
+    def _comparison(self, node: ast.Compare) -> Node:
+        terms = self._numbers(node.left, *node.comparators)
+        steps = zip(node.ops, terms[:-1], terms[1:], strict=True)
+        compared = tuple(Node(_SIGNS[type(op)], Kind.NUMBER, (x, y)) for op, x, y in steps)
+        return compared[0] if len(compared) == 1 else Node("and", Kind.NUMBER, compared)
+
+    def _constant(self, node: ast.Constant, value: float) -> Node:
         try:
-            return Node("constant", Kind.NUMBER, text=repr(float(node.value)))
+            return Node("constant", Kind.NUMBER, text=repr(float(value)))
         except OverflowError:
             raise self._error(node, "this number is too large") from None
 
@@ -322,7 +338,7 @@ class _Compiler:
             return Node("constant", Kind.NUMBER, text=repr(CONSTANTS[name]))
         if name in FUNCTIONS or name == "len":
             raise self._error(node, f"{name} is a function: {name}(...)")
-        known = [*self._names, *sorted(self._observables), *CONSTANTS]
+        known = dict.fromkeys([*self._names, *sorted(self._observables), *CONSTANTS])
         raise self._error(node, f"unknown name {name!r}.{did_you_mean(name, known)}")
 
     def _binary(self, node: ast.BinOp, wanted: Kind | None) -> Node:
@@ -374,9 +390,9 @@ class _Compiler:
 
     def _method(self, node: ast.Call, name: str, receiver: ast.expr, others: list[ast.expr]) -> Node:
         if name in ATTRIBUTES or name in _ALIASES:
-            raise self._error(node, f"{name} is an attribute: leave out the brackets")
+            raise self._error(node.func, f"{name} is an attribute: leave out the brackets")
         if name not in METHODS:
-            raise self._error(node, f"particles have no method {name!r}.{did_you_mean(name, METHODS)}")
+            raise self._error(node.func, f"particles have no method {name!r}.{did_you_mean(name, METHODS)}")
         particle = self.visit(receiver, Kind.PARTICLE)
         if name == "boost_to_com" and not others:  # into the rest frame of everything
             everything = ast.copy_location(ast.Name("all"), node)

@@ -1,7 +1,7 @@
 """Four-momenta in columns: what is stored, and what follows from it, computed when first asked for and then kept.
 
-`Momenta` is a bag of columns. A `Collection` deals them out to events, any number each (jets); a `Particle` holds one per
-event, where there is one (the hardest jet). Energies and momenta in GeV, angles in rad.
+`Momenta` is a bag of columns. A `Collection` deals them out to events, any number each (jets); a `Particle` holds one
+for each event that has one (the hardest jet). Energies and momenta in GeV, angles in rad.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["ATTRIBUTES", "IDENTITIES", "KINEMATICS", "METHODS", "Collection", "Momenta", "Particle"]
+__all__ = ["ATTRIBUTES", "CARTESIAN", "IDENTITIES", "KINEMATICS", "METHODS", "Collection", "Momenta", "Particle"]
 
 Column: TypeAlias = "NDArray[Any]"
 Formula: TypeAlias = "Callable[[Momenta], Column]"
@@ -39,7 +39,7 @@ def _pseudorapidity(p: Momenta) -> Column:
 
 def _mass(p: Momenta) -> Column:
     """Return sqrt(E^2 - p^2), negative for a space-like momentum."""
-    squared = p["e"] ** 2 - (p["px"] ** 2 + p["py"] ** 2 + p["pz"] ** 2)
+    squared: Column = p["e"] ** 2 - (p["px"] ** 2 + p["py"] ** 2 + p["pz"] ** 2)
     return np.copysign(np.sqrt(np.abs(squared)), squared)
 
 
@@ -73,41 +73,37 @@ class Momenta:
     Parameters
     ----------
     columns
-        name -> (n,) array, as stored.
+        name -> (n,) array as stored, or a function without arguments that fetches it when it is first asked for.
     formulas
-        name -> how to compute a column that is not stored; asking for a column with neither raises KeyError.
+        name -> how to compute a column from others; asking for a column that is neither stored nor here is a KeyError.
     """
 
     __slots__ = ("_columns", "_index", "_source", "formulas")
 
-    def __init__(self, columns: Mapping[str, Column], formulas: Mapping[str, Formula] = KINEMATICS) -> None:
+    def __init__(
+        self, columns: Mapping[str, Column | Callable[[], Column]], formulas: Mapping[str, Formula] = KINEMATICS
+    ) -> None:
         self.formulas = formulas
         self._columns = dict(columns)
         self._source: Momenta | None = None
-        self._index: NDArray[np.int64] | None = None
+        self._index: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
     def __getitem__(self, name: str) -> Column:
         column = self._columns.get(name)
-        if column is None:
-            column = self._columns[name] = self._gathered(name)
+        if not isinstance(column, np.ndarray):
+            column = self._columns[name] = column() if column is not None else self._made(name)
         return column
 
-    def _gathered(self, name: str) -> Column:
+    def _made(self, name: str) -> Column:
         if self._source is None or not self._source.holds(name):
             return self.formulas[name](self)
         column = self._source[name]
         # An index into nothing points at particles that are undefined anyway.
-        return column[self._index] if len(column) else np.zeros(np.shape(self._index), column.dtype)
+        return column[self._index] if len(column) else np.zeros(len(self._index), column.dtype)
 
     def holds(self, name: str) -> bool:
         """Whether a column is stored, or has been computed, here or where these particles were taken from."""
         return name in self._columns or (self._source is not None and self._source.holds(name))
-
-    def take(self, index: NDArray[np.int64]) -> Momenta:
-        """Return the particles at `index`; each column is gathered only when it is asked for."""
-        taken = Momenta({}, self.formulas)
-        taken._source, taken._index = self, index
-        return taken
 
     def has(self, name: str) -> bool:
         """Whether a column can be had, stored or computed."""
@@ -117,11 +113,19 @@ class Momenta:
             return False
         return True
 
+    def take(self, index: NDArray[np.int64]) -> Momenta:
+        """Return the particles at `index`; each column is gathered only when it is asked for."""
+        taken = Momenta({}, self.formulas)
+        taken._source, taken._index = self, index
+        return taken
 
-def _combined(names: Iterable[str], combine: Callable[[str], Column], columns: Mapping[str, Column]) -> Momenta:
-    """Return momenta that hold `columns` and compute the others of `names` by `combine(name)`, when asked."""
-    made: dict[str, Formula] = {name: lambda _, name=name: combine(name) for name in names}  # type: ignore[misc]
-    return Momenta(columns, {**KINEMATICS, **made})
+    def moved(self, columns: Mapping[str, Column | Callable[[], Column]]) -> Momenta:
+        """Return the same particles with other momenta."""
+        return Momenta({**_each(IDENTITIES, self.__getitem__), **columns}, self.formulas)
+
+
+def _each(names: Iterable[str], make: Callable[[str], Column]) -> dict[str, Callable[[], Column]]:
+    return {name: partial(make, name) for name in names}
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +164,8 @@ class Particle:
             column: Column = ufunc(a[name], b[name]) if name == "charge" else a[name] | b[name]
             return column
 
-        momenta = _combined(("charge", *TAGS), joined, {c: ufunc(a[c], b[c]) for c in CARTESIAN})
-        return Particle(momenta, self.defined & other.defined)
+        momentum = {c: ufunc(a[c], b[c]) for c in CARTESIAN}
+        return Particle(Momenta({**momentum, **_each(("charge", *TAGS), joined)}), self.defined & other.defined)
 
     def delta_phi(self, other: Particle) -> Number:
         """Return phi - phi' in [-pi, pi)."""
@@ -192,7 +196,7 @@ class Particle:
         shift = along / (1.0 + gamma) + a["e"]
         columns = {c: a[c] + shift * ui for c, ui in zip(("px", "py", "pz"), u, strict=True)}
         columns["e"] = gamma * a["e"] + along
-        return Particle(_combined(IDENTITIES, a.__getitem__, columns), self.defined & other.defined & slower)
+        return Particle(a.moved(columns), self.defined & other.defined & slower)
 
     @staticmethod
     def either(condition: Number, yes: Particle, no: Particle) -> Particle:
@@ -201,7 +205,7 @@ class Particle:
         def where(name: str) -> Column:
             return np.where(condition.values != 0, yes.momenta[name], no.momenta[name])
 
-        return Particle(_combined(ATTRIBUTES, where, {}), choose(condition, yes.defined, no.defined))
+        return Particle(Momenta(_each(ATTRIBUTES, where)), choose(condition, yes.defined, no.defined))
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +238,7 @@ class Collection:
         return Number(self.counts.astype(np.float64))
 
     def item(self, index: Number) -> Particle:
-        """Return one particle of each event, from the end where the index is negative, undefined where there is none."""
+        """Return one particle of each event, undefined where there is none; negative indices count from the end."""
         starts, stops = self.offsets[:-1], self.offsets[1:]
         whole = np.floor(index.values) == index.values
         i = np.where(whole & (np.abs(index.values) < 2**31), index.values, 2**31).astype(np.int64)
@@ -255,15 +259,18 @@ class Collection:
             return self
         return Collection(self.momenta.take(np.lexsort((-pt, event))), self.offsets)
 
+    def total_of(self, name: str) -> NDArray[np.float64]:
+        """Return the sum of a column over the particles of each event, (n_events,)."""
+        return np.bincount(self.event, self.momenta[name], len(self.offsets) - 1)
+
     def total(self) -> Particle:
         """Return the sum of the particles of each event; it has no identity."""
-        n = len(self.offsets) - 1
-        return Particle(Momenta({c: np.bincount(self.event, self.momenta[c], n) for c in CARTESIAN}))
+        return Particle(Momenta({name: self.total_of(name) for name in CARTESIAN}))
 
     def merged(self, other: Collection) -> Collection:
         """Return the particles of both collections, this one's first in each event."""
         first, second = self.momenta, other.momenta
-        both = _combined(ATTRIBUTES, lambda name: np.concatenate([first[name], second[name]]), {})
+        both = Momenta(_each(ATTRIBUTES, lambda name: np.concatenate([first[name], second[name]])))
         order = np.argsort(np.concatenate([self.event, other.event]), kind="stable")
         return Collection(both.take(order), self.offsets + other.offsets)
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from columnminer.formats.decimals import HARD, compiled, read_float, read_int
+import numpy as np
+
+from columnminer.formats.decimals import HARD, read_float, read_int
 from columnminer.formats.lhe_scan import (
     behind_blanks,
     behind_line,
@@ -23,9 +25,8 @@ from columnminer.formats.lhe_scan import (
     behind_token,
     find_id,
     is_tag,
-    starts,
-    word,
 )
+from columnminer.formats.machine import byte, compiled, starts, word
 
 __all__ = ["read_events"]
 
@@ -50,123 +51,115 @@ CUT_SHORT = 13  # at FROM another event or the end of the file begins
 DUPLICATE = 14  # the weight at FROM:TO occurs twice
 NO_ID = 15  # the weight at FROM has no id
 
-# Kinds in `hard`, whose rows are (kind, index 1, index 2, from, to).
-HARD_SCALAR, HARD_PARTICLE, HARD_WEIGHT = range(3)
+# Columns of particle lines, and of event lines after NUP, IDPRUP and XWGTUP.
+N_INTEGERS, N_FLOATS, N_SCALARS = 6, 7, 3
 
-N_SCALARS, N_INTEGERS, N_FLOATS = 3, 6, 7
+# A row of `hard` is (slot, from, to), where the slot is N_KINDS times an index into the flat array, plus its kind.
+OF_WEIGHTS, OF_SCALARS, OF_FLOATS, N_KINDS = range(4)
 
-_LF, _HASH, _LESS, _GREATER = (ord(c) for c in "\n#<>")
+_LF, _HASH, _LESS, _GREATER, _LETTER_E = (ord(c) for c in "\n#<>e")
 _EVENT, _EVENT_END, _ROOT_END, _WGT, _WEIGHT, _WEIGHTS, _COMMENT = map(
-    word, ("<event", "</event", "</LesHouchesEvents", "<wgt", "<weight", "<weights", "<!--")
+    word, ("<event", "</event", "</LesHou", "<wgt", "<weight", "<weights", "<!--")
 )
 
 
 @compiled
-def _fault(state: Any, start: Any, stop: Any, detail: Any) -> Any:
-    """Note where a fault is."""
-    state[FROM], state[TO], state[DETAIL] = start, stop, detail
-
-
-@compiled
-def _float(buf: Any, p: Any, powers: Any, state: Any, hard: Any, kind: Any, i: Any, j: Any) -> Any:
+def _float(buf: Any, p: Any, state: Any, hard: Any, slot: Any) -> Any:
     """Read a float that ends at a blank or a tag; return it, the position behind it and the status."""
-    value, q = read_float(buf, p, powers)
-    if q < 0 or not (buf[q] <= 32 or buf[q] == _LESS):
-        start, stop = p, behind_token(buf, p)
-        if q != HARD:
-            _fault(state, start, stop, 0)
-            return math.nan, p, BAD_NUMBER
-        n = state[N_HARD]
-        if n == len(hard):
-            return math.nan, p, HARD_FULL
-        hard[n, 0], hard[n, 1], hard[n, 2], hard[n, 3], hard[n, 4] = kind, i, j, start, stop
-        state[N_HARD] = n + 1
-        return math.nan, stop, GOOD
-    return value, q, GOOD
+    value, q = read_float(buf, p)
+    if q >= 0 and (byte(buf, q) <= 32 or byte(buf, q) == _LESS):
+        return value, q, GOOD
+    stop = behind_token(buf, p)
+    n = state[N_HARD]
+    if q != HARD:
+        state[FROM], state[TO] = p, stop
+        return math.nan, p, BAD_NUMBER
+    if n == len(hard):
+        return math.nan, p, HARD_FULL
+    hard[n, 0], hard[n, 1], hard[n, 2] = slot, p, stop
+    state[N_HARD] = n + 1
+    return math.nan, stop, GOOD
 
 
 @compiled
-def _integer(buf: Any, p: Any, powers: Any, state: Any) -> Any:
+def _integer(buf: Any, p: Any, state: Any) -> Any:
     """Read an integer of 32 bits that ends at a blank or a tag; return it, the position behind it and the status."""
-    value, q = read_int(buf, p, powers)
-    if q < 0 or not (buf[q] <= 32 or buf[q] == _LESS) or value > 2147483647 or value < -2147483648:
-        _fault(state, p, behind_token(buf, p), 0)
-        return 0, p, BAD_INTEGER
-    return value, q, GOOD
+    value, q = read_int(buf, p)
+    if q >= 0 and (byte(buf, q) <= 32 or byte(buf, q) == _LESS) and -2147483648 <= value <= 2147483647:
+        return value, q, GOOD
+    state[FROM], state[TO] = p, behind_token(buf, p)
+    return 0, p, BAD_INTEGER
 
 
 @compiled
-def _next_field(buf: Any, p: Any, state: Any, n_before: Any) -> Any:
-    """Go to the next field of the line."""
-    p = behind_spaces(buf, p)
-    if buf[p] == _LF or buf[p] == _LESS or buf[p] == _HASH:
-        _fault(state, p, p, n_before)
-        return p, TOO_FEW_FIELDS
-    return p, GOOD
+def _line_ends(buf: Any, p: Any) -> Any:
+    """Say whether at `p` the line, or what is to be read of it, ends."""
+    return byte(buf, p) == _LF or byte(buf, p) == _LESS or byte(buf, p) == _HASH
 
 
 @compiled
-def _end_of_line(buf: Any, p: Any, end: Any, state: Any, n_before: Any) -> Any:
-    """Make sure that the line has no further field; a remark may follow."""
+def _event_line(
+    buf: Any, p: Any, state: Any, hard: Any, counts: Any, process_ids: Any, scalars: Any, weights: Any
+) -> Any:
+    """Read the event line at `p`; return the position behind it and the status."""
+    event = state[EVENTS]
+    status, value, number = GOOD, 0.0, 0
+    for k in range(6):
+        p = behind_spaces(buf, p)
+        if _line_ends(buf, p):
+            state[FROM], state[TO], state[DETAIL] = p, p, k
+            return p, TOO_FEW_FIELDS
+        if k < 2:
+            start = p
+            number, p, status = _integer(buf, p, state)
+            if k == 0 and number < 0:
+                state[FROM], state[TO], status = start, p, BAD_INTEGER
+        else:
+            slot = OF_WEIGHTS + N_KINDS * event * weights.shape[1]
+            if k > 2:
+                slot = OF_SCALARS + N_KINDS * ((k - 3) * scalars.shape[1] + event)
+            value, p, status = _float(buf, p, state, hard, slot)
+        if status != GOOD:
+            return p, status
+        if k == 0:
+            counts[event] = number
+        elif k == 1:
+            process_ids[event] = number
+        elif k == 2:
+            weights[event, 0] = value
+        else:
+            scalars[k - 3, event] = value
     p = behind_spaces(buf, p)
-    if not (buf[p] == _LF or buf[p] == _LESS or buf[p] == _HASH):
-        _fault(state, p, behind_token(buf, p), n_before)
+    if not _line_ends(buf, p):
+        state[FROM], state[TO], state[DETAIL] = p, behind_token(buf, p), 6
         return p, TOO_MANY_FIELDS
     return p, GOOD
 
 
 @compiled
-def _lines(
-    buf: Any, p: Any, end: Any, powers: Any, state: Any, hard: Any,
-    counts: Any, process_ids: Any, scalars: Any, weights: Any, integers: Any, floats: Any,
-) -> Any:  # fmt: skip
-    """Read the event line and the particle lines at `p`; return the position behind them and the status."""
-    event, particle = state[EVENTS], state[PARTICLES]
-    p = behind_remarks(buf, p, end)
-    start = p
-    n_particles, p, status = _integer(buf, p, powers, state)
-    if status == GOOD and n_particles < 0:
-        _fault(state, start, p, 0)
-        status = BAD_INTEGER
-    if status == GOOD:
-        p, status = _next_field(buf, p, state, 1)
-    if status == GOOD:
-        process_ids[event], p, status = _integer(buf, p, powers, state)
-    for k in range(4):
-        if status == GOOD:
-            p, status = _next_field(buf, p, state, 2 + k)
-        if status != GOOD:
-            return p, status
-        if k == 0:
-            weights[event, 0], p, status = _float(buf, p, powers, state, hard, HARD_WEIGHT, event, 0)
-        else:
-            scalars[k - 1, event], p, status = _float(buf, p, powers, state, hard, HARD_SCALAR, k - 1, event)
-    if status == GOOD:
-        p, status = _end_of_line(buf, p, end, state, 6)
-    if status != GOOD:
-        return p, status
-    for i in range(particle, particle + n_particles):
-        if i >= integers.shape[1]:
+def _particle_lines(buf: Any, p: Any, end: Any, state: Any, hard: Any, n: Any, integers: Any, floats: Any) -> Any:
+    """Read `n` particle lines at `p`; return the position behind them and the status."""
+    first, room = state[PARTICLES], integers.shape[1]
+    for i in range(first, first + n):
+        if i >= room:
             return p, PARTICLES_FULL
         p = behind_remarks(buf, p, end)
-        for k in range(N_INTEGERS):
-            p, status = _next_field(buf, p, state, k)
+        for k in range(N_INTEGERS + N_FLOATS):
+            p = behind_spaces(buf, p)
+            if _line_ends(buf, p):
+                state[FROM], state[TO], state[DETAIL] = p, p, k
+                return p, TOO_FEW_FIELDS
+            if k < N_INTEGERS:
+                integers[k, i], p, status = _integer(buf, p, state)
+            else:
+                j = k - N_INTEGERS
+                floats[j, i], p, status = _float(buf, p, state, hard, OF_FLOATS + N_KINDS * (j * room + i))
             if status != GOOD:
                 return p, status
-            integers[k, i], p, status = _integer(buf, p, powers, state)
-            if status != GOOD:
-                return p, status
-        for k in range(N_FLOATS):
-            p, status = _next_field(buf, p, state, N_INTEGERS + k)
-            if status != GOOD:
-                return p, status
-            floats[k, i], p, status = _float(buf, p, powers, state, hard, HARD_PARTICLE, k, i)
-            if status != GOOD:
-                return p, status
-        p, status = _end_of_line(buf, p, end, state, N_INTEGERS + N_FLOATS)
-        if status != GOOD:
-            return p, status
-    counts[event] = n_particles
+        p = behind_spaces(buf, p)
+        if not _line_ends(buf, p):
+            state[FROM], state[TO], state[DETAIL] = p, behind_token(buf, p), N_INTEGERS + N_FLOATS
+            return p, TOO_MANY_FIELDS
     return p, GOOD
 
 
@@ -179,7 +172,7 @@ def _weight_index(buf: Any, start: Any, stop: Any, ids: Any, id_ends: Any, guess
         first = id_ends[i]
         if id_ends[i + 1] - first == stop - start:
             j = 0
-            while j < stop - start and buf[start + j] == ids[first + j]:
+            while j < stop - start and byte(buf, start + j) == ids[first + j]:
                 j += 1
             if j == stop - start:
                 return i
@@ -188,71 +181,69 @@ def _weight_index(buf: Any, start: Any, stop: Any, ids: Any, id_ends: Any, guess
 
 @compiled
 def _tags(
-    buf: Any, p: Any, end: Any, powers: Any, state: Any, hard: Any,
+    buf: Any, p: Any, end: Any, state: Any, hard: Any,
     ids: Any, id_ends: Any, positions: Any, stamps: Any, weights: Any, skipping: Any,
 ) -> Any:  # fmt: skip
     """Read from behind the particles to behind </event>; return the position there and the status."""
     event, stamp = state[EVENTS], state[STAMP]
     only_remarks = not skipping
-    guess, n_positional = 0, 0
+    guess, n_positional, index = np.int64(0), 0, np.int64(0)
     while True:
         p = behind_blanks(buf, p)
         if p >= end:
             return p, INCOMPLETE
-        if buf[p] == _HASH:
+        if byte(buf, p) == _HASH:
             p = behind_line(buf, p, end)
-        elif buf[p] != _LESS:
+        elif byte(buf, p) != _LESS:
             if only_remarks:
-                _fault(state, p, behind_token(buf, p), state[DETAIL])
+                state[FROM], state[TO] = p, behind_token(buf, p)
                 return p, TOO_MANY_LINES
-            while p < end and buf[p] != _LESS and buf[p] != _LF:
+            while p < end and byte(buf, p) != _LESS and byte(buf, p) != _LF:
                 p += 1
         elif starts(buf, p, _COMMENT):
             p = behind_tag(buf, p, end)
-        elif is_tag(buf, p, _EVENT_END):
+        elif is_tag(buf, p, _EVENT_END, 7):
             return behind_tag(buf, p, end), GOOD
-        elif is_tag(buf, p, _EVENT) or is_tag(buf, p, _ROOT_END):
-            _fault(state, p, p, 0)
+        elif is_tag(buf, p, _EVENT, 6) or starts(buf, p, _ROOT_END):
+            state[FROM], state[TO] = p, p
             return p, CUT_SHORT
         elif skipping:
             p = behind_tag(buf, p, end)
-        elif is_tag(buf, p, _WGT) or is_tag(buf, p, _WEIGHT):
+        elif is_tag(buf, p, _WGT, 4) or is_tag(buf, p, _WEIGHT, 7):
             only_remarks = False
-            tag, old_style = p, buf[p + 2] == 101
+            tag, old_style = p, byte(buf, p + 2) == _LETTER_E
             p, start, stop = find_id(buf, p + (7 if old_style else 4), end)
             if p >= end:
                 return p, INCOMPLETE
+            if start < 0 and old_style:  # the <weight> of LHE 2 that has no name repeats XWGTUP
+                continue
+            state[FROM], state[TO] = (start, stop) if start >= 0 else (tag, p)
             if start < 0:
-                if old_style:  # the tag <weight> of LHE 2 without a name repeats XWGTUP
-                    continue
-                _fault(state, tag, p, 0)
                 return p, NO_ID
             index = _weight_index(buf, start, stop, ids, id_ends, guess)
             if index < 0:
-                _fault(state, start, stop, 0)
                 return p, NEW_ID
             if stamps[index] == stamp:
-                _fault(state, start, stop, 0)
                 return p, DUPLICATE
             stamps[index] = stamp
             guess = index + 1
             p = behind_blanks(buf, p)
-            weights[event, index + 1], p, status = _float(
-                buf, p, powers, state, hard, HARD_WEIGHT, event, index + 1
-            )
+            slot = OF_WEIGHTS + N_KINDS * (event * weights.shape[1] + index + 1)
+            weights[event, index + 1], p, status = _float(buf, p, state, hard, slot)
             if status != GOOD:
                 return p, status
             p = behind_blanks(buf, p)
-            if buf[p] != _LESS:
-                _fault(state, p, behind_token(buf, p), 1)
+            if byte(buf, p) != _LESS:
+                state[FROM], state[TO], state[DETAIL] = p, behind_token(buf, p), 1
                 return p, TOO_MANY_FIELDS
-        elif is_tag(buf, p, _WEIGHTS):
+        elif is_tag(buf, p, _WEIGHTS, 8):
             only_remarks = False
             p = behind_blanks(buf, behind_tag(buf, p, end))
-            while p < end and buf[p] != _LESS:
+            while p < end and byte(buf, p) != _LESS:
                 if n_positional < len(positions):
                     index = positions[n_positional]
-                    value, p, status = _float(buf, p, powers, state, hard, HARD_WEIGHT, event, index + 1)
+                    slot = OF_WEIGHTS + N_KINDS * (event * weights.shape[1] + index + 1)
+                    value, p, status = _float(buf, p, state, hard, slot)
                     if status != GOOD:
                         return p, status
                     if stamps[index] != stamp:  # <rwgt> names its weights, so it has the last word
@@ -262,7 +253,7 @@ def _tags(
                 n_positional += 1
                 p = behind_blanks(buf, p)
             if n_positional > len(positions):
-                _fault(state, p, p, n_positional)
+                state[FROM], state[TO], state[DETAIL] = p, p, n_positional
                 return p, NEW_POSITION
         else:
             only_remarks = False
@@ -271,20 +262,18 @@ def _tags(
 
 @compiled
 def read_events(
-    buf: Any, end: Any, powers: Any, ids: Any, id_ends: Any, positions: Any, stamps: Any, state: Any, hard: Any,
+    buf: Any, end: Any, ids: Any, id_ends: Any, positions: Any, stamps: Any, state: Any, hard: Any,
     counts: Any, process_ids: Any, scalars: Any, weights: Any, integers: Any, floats: Any,
 ) -> Any:  # fmt: skip
-    """Read events from `buf[state[POSITION]:end]` into the columns.
+    """Read events from `state[POSITION]` on into the columns.
 
     Parameters
     ----------
     buf, end
-        uint8 window of the file; `buf[end]` is 0.
-    powers
-        `decimals.POWERS`.
+        Address of a window of the file and its length, without the padding that `machine` asks for.
     ids, id_ends
-        The ids of the weights, one after the other, and where each ends ((n_weights,) with a leading 0): weight i is
-        column i + 1 of `weights`.
+        The ids of the weights, one after the other, and where each ends (with a leading 0): weight i is column i + 1
+        of `weights`.
     positions
         Which of these weights the numbers in <weights> are.
     stamps
@@ -292,13 +281,13 @@ def read_events(
     state
         (N_STATE,) int64: where reading stands; brought up to the last whole event.
     hard
-        (n, 5) int64, numbers that float() must decide.
+        (n, 3) int64, numbers that float() must decide; they are NaN in the columns.
     counts, process_ids
         (n_events,) int64: NUP and IDPRUP.
     scalars
         (N_SCALARS, n_events): SCALUP, AQEDUP, AQCDUP.
     weights
-        (n_events, n_weights): XWGTUP first.
+        (n_events, n_weights): XWGTUP first; NaN where an event lacks a weight.
     integers, floats
         (N_INTEGERS, n_particles) int32 and (N_FLOATS, n_particles) float64, the columns of the particle lines.
 
@@ -309,37 +298,35 @@ def read_events(
     """
     p = state[POSITION]
     while True:
-        while p < end and buf[p] != _LESS:
+        while p < end and byte(buf, p) != _LESS:
             p += 1
         state[POSITION] = p
         if p >= end:
             return INCOMPLETE
-        if is_tag(buf, p, _ROOT_END):
+        if starts(buf, p, _ROOT_END):
             return END
-        if not is_tag(buf, p, _EVENT):
+        if not is_tag(buf, p, _EVENT, 6):
             p = behind_tag(buf, p, end)
             if p >= end:
                 return INCOMPLETE
             continue
         skipping = state[TO_SKIP] > 0
-        if not skipping and state[EVENTS] == len(counts):
-            return EVENTS_FULL
         event, n_hard, status = state[EVENTS], state[N_HARD], GOOD
+        if not skipping and event == len(counts):
+            return EVENTS_FULL
         state[STAMP] += 1
         state[TO] = 0
         p, _, _ = find_id(buf, p + 6, end)
         if not skipping:
             for k in range(1, weights.shape[1]):
                 weights[event, k] = math.nan
-            p, status = _lines(
-                buf, p, end, powers, state, hard, counts, process_ids, scalars, weights, integers, floats
-            )
-            state[DETAIL] = counts[event] if status == GOOD else state[DETAIL]
+            p = behind_remarks(buf, p, end)
+            p, status = _event_line(buf, p, state, hard, counts, process_ids, scalars, weights)
+            if status == GOOD:
+                p, status = _particle_lines(buf, p, end, state, hard, counts[event], integers, floats)
         if status == GOOD:
-            p, status = _tags(
-                buf, p, end, powers, state, hard, ids, id_ends, positions, stamps, weights, skipping
-            )
-        if status != GOOD or buf[p - 1] != _GREATER:
+            p, status = _tags(buf, p, end, state, hard, ids, id_ends, positions, stamps, weights, skipping)
+        if status != GOOD or byte(buf, p - 1) != _GREATER:
             state[N_HARD] = n_hard
             return INCOMPLETE if p >= end or state[TO] >= end else status
         if skipping:

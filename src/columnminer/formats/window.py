@@ -12,6 +12,7 @@ import numpy as np
 from isal import igzip, isal_zlib
 
 from columnminer.errors import FileFormatError, InputError
+from columnminer.formats.machine import PADDING
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -60,7 +61,7 @@ class _HashedFile(io.RawIOBase):
 
 
 class Window:
-    """A stretch of the (gunzipped) file, `buffer[:end]`, behind which `buffer[end]` is 0.
+    """A stretch of the (gunzipped) file, `buffer[:end]`, with the padding behind it that `machine` asks for.
 
     It starts empty. `advance` drops what has been used and reads on; the window grows where nothing has been used, so
     that the longest thing looked for fits into it.
@@ -87,7 +88,7 @@ class Window:
         self.path = path
         self._raw = _HashedFile(path)
         self._stream = igzip.IGzipFile(fileobj=self._raw, mode="rb") if self._raw.is_gzip() else self._raw
-        self.buffer: NDArray[np.uint8] = np.zeros(_START + 1, dtype=np.uint8)
+        self.buffer: NDArray[np.uint8] = np.zeros(_START + PADDING, dtype=np.uint8)
         self.end = 0
 
     def __enter__(self) -> Window:
@@ -106,19 +107,19 @@ class Window:
             If the gzip stream is damaged or cut, or if nothing in a very long stretch was of use.
         """
         rest = self.end - used
-        capacity = len(self.buffer) - 1
+        capacity = len(self.buffer) - PADDING
         if rest > capacity // 2:
             if capacity >= _LIMIT:
                 msg = f"{self.path}: {capacity >> 20} MB hold neither a whole header nor a whole event"
                 raise FileFormatError(msg)
-            old, self.buffer = self.buffer, np.zeros(2 * capacity + 1, dtype=np.uint8)
+            old, self.buffer = self.buffer, np.zeros(2 * capacity + PADDING, dtype=np.uint8)
             self.buffer[:rest] = old[used : self.end]
         else:
             self.buffer[:rest] = self.buffer[used : self.end]
         self.end = rest
         try:
-            while self.end < len(self.buffer) - 1:
-                n = self._stream.readinto(memoryview(self.buffer)[self.end : -1])
+            while self.end < len(self.buffer) - PADDING:
+                n = self._stream.readinto(memoryview(self.buffer)[self.end : -PADDING])
                 if not n:
                     break
                 self.end += n
@@ -129,8 +130,13 @@ class Window:
             msg = f"{self.path}: cannot be read on: {error}"
             raise FileFormatError(msg) from error
         finally:
-            self.buffer[self.end] = 0
+            self.buffer[self.end : self.end + PADDING] = 0
         return self.end > rest
+
+    @property
+    def address(self) -> int:
+        """Address of the first byte, for kernels: valid until the next `advance`."""
+        return self.buffer.ctypes.data
 
     def bytes(self, start: int = 0, stop: int | None = None) -> bytes:
         """Return a copy of part of the window."""

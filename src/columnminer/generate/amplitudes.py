@@ -1,15 +1,17 @@
 """Tree-level helicity amplitudes of f fbar -> l- l+ through photon, Z and contact interactions.
 
 All fermions are massless, so helicity is conserved along each line and four amplitudes remain, one for each helicity of
-the incoming fermion f and of the outgoing l-. With ``eta = +1`` for equal helicities and ``-1`` for opposite ones, and c
-the cosine between f and l- in their common rest frame (E. Eichten, K. Lane and M. Peskin, Phys. Rev. Lett. 50 (1983) 811)::
+the incoming fermion f and of the outgoing l-. With ``eta = +1`` for equal and ``-1`` for opposite helicities, and c the
+cosine between f and l- in their common rest frame (E. Eichten, K. Lane and M. Peskin, Phys. Rev. Lett. 50 (1983) 811),
+averaged over spins and colours::
 
-    d sigma_hat / dc = 1 / (128 pi N_c s) * sum_h (1 + eta_h c)^2 |A_h|^2          (spins and colours averaged)
+    d sigma_hat / dc = 1 / (128 pi N_c s) * sum_h (1 + eta_h c)^2 |A_h|^2
     A_h = e^2 Q_f Q_l + g_h^f g_h^l s / (s - M_Z^2 + i M_Z Gamma_Z) + s sum_k C_k u_kh
-    g_L = (T_3 - Q sin^2 theta_W) e / (sin theta_W cos theta_W),    g_R = -Q sin^2 theta_W e / (sin theta_W cos theta_W)
+    g_L = (T_3 - Q sin^2 theta_W) e / (sin theta_W cos theta_W)
+    g_R = -Q sin^2 theta_W e / (sin theta_W cos theta_W)
 
-A contact coupling C_k belongs to ``L = C_k (fbar gamma_mu f)_h (lbar gamma^mu l)_h'``, the same for all flavours f: u_kh is
-1 for its pair of helicities, else 0. Each A_h is linear in (1, C_1, ..., C_p), so every cross section is a quadratic form.
+A contact coupling C_k belongs to ``L = C_k (fbar gamma_mu f)_h (lbar gamma^mu l)_h'``, the same for all flavours f;
+u_kh is 1 for its pair of helicities, else 0. Each A_h is linear in (1, C_1, ..., C_p): cross sections are quadratic.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ __all__ = [
     "RELATIVE_HELICITY",
     "SIN2_THETA_W",
     "amplitude_coefficients",
+    "amplitude_squares",
     "couplings_checked",
     "flux_factor",
 ]
@@ -115,6 +118,18 @@ def amplitude_coefficients(mass: ArrayLike, fermion: str, couplings: Sequence[st
     for k, name in enumerate(couplings):
         coefficients[:, CONTACT_COUPLINGS.index(name), 1 + k] = s * _GEV2_IN_TEV2
     return coefficients
+
+
+def amplitude_squares(coefficients: NDArray[np.complex128], theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``|A|^2`` at theta, (...,) from coefficients (..., 1 + p).
+
+    A loop over the few couplings, not a matrix product: so the last bit of an event's weight does not depend on which
+    events it is computed with.
+    """
+    amplitudes = coefficients[..., 0].copy()
+    for k, value in enumerate(theta):
+        amplitudes += value * coefficients[..., 1 + k]
+    return np.asarray(amplitudes.real**2 + amplitudes.imag**2)
 
 
 def flux_factor(mass: ArrayLike, fermion: str) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -38,33 +38,9 @@ class Channel:
         return 1 if self.pdgids[0] > 0 else -1
 
 
-class Beams(Protocol):
-    """Two beams of energy sqrt_s / 2 along the z axis."""
-
-    sqrt_s: float
-
-    @property
-    def beam_ids(self) -> tuple[int, int]:
-        """PDG ids of the beam particles."""
-        ...
-
-    @property
-    def channels(self) -> tuple[Channel, ...]:
-        """Pairs of partons that can annihilate."""
-        ...
-
-    def luminosities(self, mass: NDArray[np.float64], rapidity: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return d L / d(m, y) of each channel, (n, n_channels): d sigma / d(m, y) is this times sigma_hat(m)."""
-        ...
-
-    def nodes(self) -> Nodes:
-        """Return nodes in (m, y) for integrals of functions that do not change under y -> -y."""
-        ...
-
-
 @dataclass(frozen=True)
 class ElectronBeams:
-    """e- along +z on e+, at a fixed energy: m = sqrt(s) and y = 0 always, and the measure in (m, y) is a point."""
+    """e- along +z on e+ at a fixed energy: m = sqrt(s) and y = 0 always, and integrals over (m, y) are one point."""
 
     sqrt_s: float
 
@@ -79,7 +55,7 @@ class ElectronBeams:
         return (Channel("electron", (11, -11)),)
 
     def luminosities(self, mass: NDArray[np.float64], rapidity: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002
-        """Return ones, (n, 1)."""
+        """Return what the cross section of each channel has to be multiplied with: ones, (n, 1)."""
         return np.ones((len(mass), 1))
 
     def nodes(self) -> Nodes:
@@ -89,7 +65,7 @@ class ElectronBeams:
 
 @dataclass(frozen=True)
 class ProtonBeams:
-    """Protons on protons: ``d L / dm dy = 2 / m * x_1 q(x_1) x_2 qbar(x_2)`` with ``x_12 = m / sqrt(s) exp(+-y)`` [1/GeV].
+    """Protons on protons: ``d L / dm dy = 2/m * x_1 q(x_1) * x_2 qbar(x_2)``, ``x_12 = m / sqrt(s) exp(+-y)`` [1/GeV].
 
     The factorisation scale is m.
     """
@@ -106,9 +82,7 @@ class ProtonBeams:
     def channels(self) -> tuple[Channel, ...]:
         """Each light flavour, with the quark from either side."""
         kinds = {2: "up", 1: "down", 3: "down"}
-        return tuple(
-            Channel(kind, (sign * quark, -sign * quark)) for quark, kind in kinds.items() for sign in (1, -1)
-        )
+        return tuple(Channel(kind, (sign * quark, -sign * quark)) for quark, kind in kinds.items() for sign in (1, -1))
 
     def luminosities(self, mass: NDArray[np.float64], rapidity: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return d L / dm dy of each channel [1/GeV], (n, n_channels); zero where a parton would exceed its proton."""
@@ -119,7 +93,7 @@ class ProtonBeams:
         return np.asarray(np.where(possible, 2 / mass, 0.0)[:, np.newaxis] * np.stack(products, axis=1))
 
     def rapidity_limit(self, mass: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the largest \\|y\\| at each mass, log(sqrt(s) / m), (n,)."""
+        """Return the largest rapidity at each mass, log(sqrt(s) / m), (n,)."""
         return np.log(self.sqrt_s / mass)
 
     def nodes(self) -> Nodes:
@@ -136,8 +110,11 @@ class ProtonBeams:
         return Nodes(np.column_stack([m, np.tile(rapidity.x, len(mass.x)) * limit]), weights)
 
 
+Beams: TypeAlias = ElectronBeams | ProtonBeams
+
+
 def mass_panels(low: float, high: float) -> NDArray[np.float64]:
-    """Return edges of panels in m [GeV] within which spectra are smooth: at most a factor 1.6 apart, narrow at the Z."""
+    """Return edges of panels in m [GeV] in which spectra are smooth: a factor 1.6 apart at most, narrow at the Z."""
     edges = np.geomspace(low, high, 1 + int(np.ceil(np.log(high / low) / np.log(1.6))))
     steps = GAMMA_Z * np.array([1, 2, 4, 8, 16])
     peak = np.concatenate([M_Z - steps[::-1], [M_Z], M_Z + steps])

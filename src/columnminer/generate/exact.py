@@ -1,8 +1,8 @@
 """The exact likelihood of observables whose cross section is quadratic in the parameters.
 
-With amplitudes linear in theta, ``d sigma(x | theta) = v^T Q(x) v`` for ``v = (1, theta_1, ..., theta_p)`` and a positive
-semi-definite form Q(x), summed over everything that x does not tell. All else follows: the total cross section is the same
-with the integral of Q, and::
+With amplitudes linear in theta, ``d sigma(x | theta) = v^T Q(x) v`` for ``v = (1, theta_1, ..., theta_p)`` and a
+positive semi-definite form Q(x), summed over everything that x does not tell. All else follows: the total cross section
+is the same with the integral of Q, and::
 
     p(x | theta)   = v^T Q(x) v / sigma(theta)
     t_i(x | theta) = 2 (Q(x) v)_i / v^T Q(x) v  -  d_i sigma(theta) / sigma(theta)
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Nodes", "Pairing", "QuadraticLikelihood", "panel_nodes"]
+    from columnminer.model.setup import Theta
 
-Pairing = Literal["pairs", "grid"]
+__all__ = ["Nodes", "Pairing", "QuadraticLikelihood", "Thetas", "panel_nodes"]
+
+Pairing: TypeAlias = Literal["pairs", "grid"]
+Thetas: TypeAlias = "Theta | Sequence[Theta]"
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,9 @@ def panel_nodes(edges: ArrayLike, n: int) -> Nodes:
 class QuadraticLikelihood(ABC):
     """Likelihood, score and information of observables x with ``d sigma(x | theta) = v^T Q(x) v``, v = (1, theta).
 
-    Subclasses say what Q is. Everywhere `theta` is one point or many, as the subclass' `thetas` takes them; `pairing` is
-    "pairs" (one theta for each x, or one for all; results (n_x,)) or "grid" (every theta with every x; (n_theta, n_x));
-    `names` are the columns of x where they are not exactly `feature_names` in this order.
+    Subclasses say what Q is. Everywhere `theta` is one parameter point or many, each a benchmark name, a dict or a
+    sequence; `pairing` is "pairs" (one theta for each x, or one for all; results (n_x,)) or "grid" (every theta with
+    every x; results (n_theta, n_x)); `names` are the columns of x where they are not exactly `feature_names`.
     """
 
     @property
@@ -79,8 +82,8 @@ class QuadraticLikelihood(ABC):
         """(1 + n_par, 1 + n_par) integral of Q over x [pb]."""
 
     @abstractmethod
-    def thetas(self, theta: object) -> NDArray[np.float64]:
-        """Return one or many parameter points as an (n, n_par) array."""
+    def thetas(self, theta: Thetas) -> NDArray[np.float64]:
+        """Return one or many parameter points as an (n_theta, n_par) array."""
 
     @abstractmethod
     def forms(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -90,26 +93,26 @@ class QuadraticLikelihood(ABC):
     def quadrature(self) -> Nodes:
         """Return nodes for integrals over x."""
 
-    def xsec(self, theta: object) -> NDArray[np.float64]:
+    def xsec(self, theta: Thetas) -> NDArray[np.float64]:
         """Return the total cross section [pb], (n_theta,)."""
         v = _with_one(self.thetas(theta))
-        return np.einsum("ti,ij,tj->t", v, self.total_form, v)
+        return np.asarray(np.einsum("ti,ij,tj->t", v, self.total_form, v))
 
-    def xsec_gradients(self, theta: object) -> NDArray[np.float64]:
+    def xsec_gradients(self, theta: Thetas) -> NDArray[np.float64]:
         """Return the gradients of the total cross section [pb per unit of theta], (n_theta, n_par)."""
         return np.asarray(2 * _with_one(self.thetas(theta)) @ self.total_form[:, 1:])
 
     def differential_xsec(
-        self, x: ArrayLike, theta: object, *, pairing: Pairing = "pairs", names: Sequence[str] | None = None
+        self, x: ArrayLike, theta: Thetas, *, pairing: Pairing = "pairs", names: Sequence[str] | None = None
     ) -> NDArray[np.float64]:
         """Return d sigma / dx [pb per unit of x], (n_x,) or (n_theta, n_x)."""
         x = self._features(x, names)
         return _evaluate(self.forms(x), self._paired(theta, len(x), pairing), pairing)
 
     def log_density(
-        self, x: ArrayLike, theta: object, *, pairing: Pairing = "pairs", names: Sequence[str] | None = None
+        self, x: ArrayLike, theta: Thetas, *, pairing: Pairing = "pairs", names: Sequence[str] | None = None
     ) -> NDArray[np.float64]:
-        """Return log p(x | theta), the density normalised over x, (n_x,) or (n_theta, n_x); -inf where there is none."""
+        """Return log p(x | theta), normalised over x, (n_x,) or (n_theta, n_x); -inf where there can be no events."""
         x = self._features(x, names)
         points = self._paired(theta, len(x), pairing)
         with np.errstate(divide="ignore"):
@@ -118,8 +121,8 @@ class QuadraticLikelihood(ABC):
     def log_ratio(
         self,
         x: ArrayLike,
-        theta0: object,
-        theta1: object = None,
+        theta0: Thetas,
+        theta1: Thetas | None = None,
         *,
         pairing: Pairing = "pairs",
         names: Sequence[str] | None = None,
@@ -153,7 +156,9 @@ class QuadraticLikelihood(ABC):
             + self._log_xsec(denominator, "pairs")
         )
 
-    def score(self, x: ArrayLike, theta: object = None, *, names: Sequence[str] | None = None) -> NDArray[np.float64]:
+    def score(
+        self, x: ArrayLike, theta: Thetas | None = None, *, names: Sequence[str] | None = None
+    ) -> NDArray[np.float64]:
         """Return the gradient of log p(x | theta) in theta, (n_x, n_par); theta is one point or one for each x."""
         x = self._features(x, names)
         points = self._paired(self.reference if theta is None else theta, len(x), "pairs")
@@ -162,9 +167,7 @@ class QuadraticLikelihood(ABC):
         logarithmic = 2 * products[:, 1:] / (products * v).sum(axis=1, keepdims=True)
         return np.asarray(logarithmic - self.xsec_gradients(points) / self.xsec(points)[:, np.newaxis])
 
-    def fisher_information(
-        self, theta: object, luminosity: float, *, include_rate: bool = True
-    ) -> NDArray[np.float64]:
+    def fisher_information(self, theta: Thetas, luminosity: float, *, include_rate: bool = True) -> NDArray[np.float64]:
         """Return the expected Fisher information of `luminosity` [pb^-1] of events, (n_par, n_par), by quadrature."""
         point = self.thetas(theta)[:1]
         nodes = self.quadrature()
@@ -179,7 +182,7 @@ class QuadraticLikelihood(ABC):
         return np.asarray(information)
 
     def expected_log_ratio(
-        self, theta: object, theta_true: object, luminosity: float, *, include_rate: bool = True
+        self, theta: Thetas, theta_true: Theta, luminosity: float, *, include_rate: bool = True
     ) -> NDArray[np.float64]:
         """Return the expectation at `theta_true` of log L(theta) / L(theta_true), (n_theta,), by quadrature.
 
@@ -210,13 +213,15 @@ class QuadraticLikelihood(ABC):
                 raise UnknownNameError(msg)
         return x if names is None else x[:, [columns.index(name) for name in self.feature_names]]
 
-    def _paired(self, theta: object, n_x: int, pairing: Pairing) -> NDArray[np.float64]:
+    def _paired(self, theta: Thetas, n_x: int, pairing: Pairing) -> NDArray[np.float64]:
         points = self.thetas(theta)
         if pairing not in {"pairs", "grid"}:
             msg = f"pairing must be 'pairs' or 'grid', not {pairing!r}"
             raise InputError(msg)
         if pairing == "pairs" and len(points) not in {1, n_x}:
-            msg = f"{len(points)} parameter points cannot be paired with {n_x} events: give one, {n_x}, or pairing='grid'"
+            msg = (
+                f"{len(points)} parameter points cannot be paired with {n_x} events: give one, {n_x}, or pairing='grid'"
+            )
             raise InputError(msg)
         return points
 
@@ -224,7 +229,9 @@ class QuadraticLikelihood(ABC):
         forms = self.forms(x)
         empty = np.flatnonzero(~(forms[:, 0, 0] > 0))
         if len(empty):
-            where = ", ".join(f"{name} = {value:g}" for name, value in zip(self.feature_names, x[empty[0]], strict=True))
+            where = ", ".join(
+                f"{name} = {value:g}" for name, value in zip(self.feature_names, x[empty[0]], strict=True)
+            )
             msg = f"event {empty[0]} ({where}) lies where the generator makes none ({len(empty)} of {len(x)} events do)"
             raise InputError(msg)
         return forms

@@ -1,7 +1,7 @@
 """The hard process between given beams: cross sections by latent configuration, and summed over them.
 
-A latent configuration z is a channel (flavours, and which beam the fermion comes from) and a pair of helicities. Cosines
-are those of l- with beam 1 in the rest frame of the pair, which has no transverse momentum.
+A latent configuration z is a channel (flavours, and which beam the fermion comes from) and a pair of helicities.
+Cosines are those of l- with beam 1 in the rest frame of the pair, which has no transverse momentum.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from columnminer.generate.amplitudes import HELICITIES, RELATIVE_HELICITY, amplitude_coefficients, flux_factor
+from columnminer.generate.amplitudes import (
+    HELICITIES,
+    RELATIVE_HELICITY,
+    amplitude_coefficients,
+    amplitude_squares,
+    flux_factor,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +53,7 @@ class HardProcess:
         nodes = self.beams.nodes()
         mass, rapidity = nodes.x.T
         luminosities = np.repeat(self.beams.luminosities(mass, rapidity)[..., np.newaxis], len(HELICITIES), axis=2)
-        return np.einsum("n,nij->ij", nodes.weights, self._summed(mass, luminosities * _ANGULAR_INTEGRAL))
+        return np.asarray(np.einsum("n,nij->ij", nodes.weights, self._summed(mass, luminosities * _ANGULAR_INTEGRAL)))
 
     def latent_xsec(
         self,
@@ -56,14 +62,13 @@ class HardProcess:
         theta: NDArray[np.float64],
         cosine: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
-        """Return d sigma / d(m, y) dc of every configuration, (n, n_channels, 4); integrated over c if none is given."""
+        """Return d sigma / d(m, y) dc of every configuration, (n, n_channels, 4); integrated over c if it is None."""
         angular = _ANGULAR_INTEGRAL if cosine is None else self._angular(cosine)
-        result = self.beams.luminosities(mass, rapidity)[..., np.newaxis] * angular
+        squares = np.empty((len(mass), len(self.beams.channels), len(HELICITIES)))
         for kind, columns in self._kinds.items():
-            squares = np.abs(amplitude_coefficients(mass, kind, self.couplings) @ np.append(1.0, theta)) ** 2
-            result = result * np.ones(len(HELICITIES))
-            result[:, columns] *= (flux_factor(mass, kind)[:, np.newaxis] * squares)[:, np.newaxis]
-        return np.asarray(result)
+            of_kind = amplitude_squares(amplitude_coefficients(mass, kind, self.couplings), theta)
+            squares[:, columns] = (flux_factor(mass, kind)[:, np.newaxis] * of_kind)[:, np.newaxis]
+        return np.asarray(self.beams.luminosities(mass, rapidity)[..., np.newaxis] * angular * squares)
 
     def squares(
         self,
@@ -73,12 +78,13 @@ class HardProcess:
         thetas: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """Return the squared amplitude of one configuration for each event, at many parameter points, (n, n_theta)."""
-        vectors = np.column_stack([np.ones(len(thetas)), thetas]).T
         result = np.empty((len(mass), len(thetas)))
         for kind, columns in self._kinds.items():
             chosen = np.flatnonzero(np.isin(channel, columns))
             coefficients = amplitude_coefficients(mass[chosen], kind, self.couplings)
-            result[chosen] = np.abs(coefficients[np.arange(len(chosen)), helicity[chosen]] @ vectors) ** 2
+            of_events = coefficients[np.arange(len(chosen)), helicity[chosen]]
+            for column, theta in enumerate(thetas):
+                result[chosen, column] = amplitude_squares(of_events, theta)
         return result
 
     @cached_property

@@ -1,7 +1,7 @@
 """Unweighted parton-level events of a hard process, each a function of the seed and of its own number.
 
-(m, y) comes by acceptance and rejection against an envelope that is constant in cells of (log m, y / y_max); given these
-the channel and the helicities are a discrete draw, and given the helicities the cosine is drawn by inverting its
+(m, y) comes by acceptance and rejection against an envelope that is constant in cells of (log m, y / y_max); given
+these the channel and the helicities are a discrete draw, and given the helicities the cosine is drawn by inverting its
 distribution, (1 +- c)^2. The azimuth is flat.
 """
 
@@ -102,7 +102,9 @@ class _Envelope:
     def __init__(self, process: HardProcess, beams: ProtonBeams, theta: NDArray[np.float64]) -> None:
         self.process, self.beams, self.theta = process, beams, theta
         low, high = beams.mass_range
-        self.log_mass = np.log(np.union1d(np.geomspace(low, high, _MASS_CELLS + 1), _subdivided(mass_panels(low, high))))
+        self.log_mass = np.log(
+            np.union1d(np.geomspace(low, high, _MASS_CELLS + 1), _subdivided(mass_panels(low, high)))
+        )
         self.v = np.linspace(-1.0, 1.0, _RAPIDITY_CELLS + 1)
         log_mass, v = _with_midpoints(self.log_mass), _with_midpoints(self.v)
         density = self._density(np.repeat(log_mass, len(v)), np.tile(v, len(log_mass))).reshape(len(log_mass), len(v))

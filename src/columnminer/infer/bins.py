@@ -114,8 +114,8 @@ def split_bins(bins: BinSpec, names: Sequence[str]) -> list[int | NDArray[np.flo
     ----------
     bins
         For every axis a number of bins or an array of edges, as a sequence in order or a mapping by name; one number
-        stands for every axis, and with one axis its edges may be given as they are. None: 25 bins on one axis, 8 each on
-        two, 5 each on more.
+        stands for every axis, and with one axis its edges may be given as they are. None: 25 bins on one axis, 8 each
+        on two, 5 each on more.
     names
         Names of the axes.
 

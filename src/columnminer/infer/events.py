@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from columnminer.errors import InputError, MissingError
-from columnminer.infer.summary import text_column
+from columnminer.infer.summary import Cuts, Efficiencies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
     from columnminer.store.eventstore import Block, EventStore
 
-__all__ = ["AsimovEvents", "Dataset", "Events", "Partition", "StoredBlock", "StoredEvents"]
+__all__ = ["AsimovEvents", "Dataset", "Events", "Partition", "RecordedEvents", "StoredBlock", "StoredEvents"]
 
 Partition: TypeAlias = "str | slice | Sequence[str]"
 """Name of a partition, "all", several names, or a slice of stored events."""
+
+_EVENTS_AT_A_TIME = 2**16
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,20 @@ class StoredBlock:
         return np.asarray(self.block.weights(theta)[0, self.rows] * self.factor)
 
     def weight_gradients(self, theta: ArrayLike) -> NDArray[np.float64]:
-        """Return the gradients of the weights at one theta, (n_par, n) [pb]."""
-        return np.asarray(self.block.weight_gradients(theta)[0][:, self.rows] * self.factor)
+        """Return the gradients of the weights at one theta, (n_directions, n) [pb]; theta first, then nu at 0."""
+        nu = np.zeros(len(self.block.nuisances)) if self.block.nuisances else None
+        return np.asarray(self.block.weight_gradients(theta, nu)[0][:, self.rows] * self.factor)
+
+    @property
+    def reference_weights(self) -> NDArray[np.float64]:
+        """Weights at the reference benchmark, (n,) [pb]: those that variations are relative to."""
+        column = self.block.setup.benchmark_names.index(self.block.setup.reference)
+        return np.asarray(self.block.benchmark_weights[self.rows, column] * self.factor)
+
+    @property
+    def nuisance_weights(self) -> NDArray[np.float64]:
+        """Varied weights (n, n_columns) [pb]."""
+        return np.asarray(self.block.nuisance_weights[self.rows] * np.reshape(self.factor, (-1, 1)))
 
 
 class StoredEvents:
@@ -94,57 +108,75 @@ class StoredEvents:
         cuts: Sequence[str] = (),
         efficiencies: Sequence[str] = (),
     ) -> None:
-        for name, texts in (("cuts", cuts), ("efficiencies", efficiencies)):
-            if isinstance(texts, str):
-                msg = f"{name} must be a list of expressions, not the text {texts!r}"
-                raise InputError(msg)
         self.store = store
         self.partition = partition
-        self._cuts = [text_column(text, store.observable_names) for text in cuts]
-        self._efficiencies = [text_column(text, store.observable_names) for text in efficiencies]
+        self.cuts = Cuts(cuts, store.observable_names) if cuts else None
+        self.efficiencies = Efficiencies(efficiencies, store.observable_names) if efficiencies else None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the observables."""
         return tuple(self.store.observable_names)
 
+    def _parts(self) -> list[str | slice]:
+        return [self.partition] if isinstance(self.partition, str | slice) else list(self.partition)
+
     @property
     def n_stored(self) -> int:
         """Number of stored events before cuts."""
-        if isinstance(self.partition, slice):
-            return len(range(*self.partition.indices(len(self.store))))
-        return sum(self.store.n_events(name) for name in self._partition_names())
-
-    def _partition_names(self) -> list[str]:
-        return [self.partition] if isinstance(self.partition, str) else list(self.partition)  # type: ignore[arg-type]
+        return sum(self.store.n_events(part) for part in self._parts())
 
     def blocks(self, size: int | None = None) -> Iterator[StoredBlock]:
         """Yield the events that pass, in order, about `size` stored events at a time."""
-        if isinstance(self.partition, slice):
-            shares: list[tuple[Any, float]] = [(self.partition, 1.0)]
-        else:
-            # Each partition alone estimates the full cross section; together each counts by its number of events.
-            names = self._partition_names()
-            counts = [self.store.n_events(name) for name in names]
-            shares = [(name, count / max(sum(counts), 1)) for name, count in zip(names, counts, strict=True)]
-        for partition, share in shares:
-            for block in self.store.blocks(partition, size=size):
+        # Each partition alone estimates the full cross section; together each counts by its number of events.
+        for part in self._parts():
+            share = self.store.n_events(part) / max(self.n_stored, 1)
+            for block in self.store.blocks(part, size=size):
                 yield self._select(block, share)
 
     def _select(self, block: Block, share: float) -> StoredBlock:
-        if not self._cuts and not self._efficiencies:
-            return StoredBlock(block, slice(None), share)
-        passed = np.ones(len(block.x), dtype=bool)
-        for cut in self._cuts:
-            passed &= cut(block.x)[:, 0] != 0.0
-        rows = np.flatnonzero(passed)
-        factor = np.full(len(rows), share)
-        for efficiency in self._efficiencies:
-            factor *= efficiency(block.x[rows])[:, 0]
+        rows: slice | NDArray[np.intp] = slice(None)
+        factor: float | NDArray[np.float64] = share
+        if self.cuts is not None:
+            rows = np.flatnonzero(self.cuts(block.x, self.names))
+        if self.efficiencies is not None:
+            factor = share * self.efficiencies(block.x[rows], self.names)
         return StoredBlock(block, rows, factor)
+
+    def draw(self, theta: ArrayLike, n: int, rng: np.random.Generator) -> Events:
+        """Return `n` unweighted events, drawn with replacement with probability proportional to the weight at theta.
+
+        Events with negative weights cannot be drawn and are left out. What is drawn does not depend on the blocks.
+
+        Raises
+        ------
+        MissingError
+            If no event has a positive weight.
+        """
+        total = 0.0
+        for block in self.blocks():
+            total = float(np.cumsum(np.concatenate([[total], np.maximum(block.weights(theta), 0.0)]))[-1])
+        if not total > 0.0:
+            msg = f"no stored event has a positive weight at theta = {theta}"
+            raise MissingError(msg)
+        # Sorted heights in the cumulative sum of the weights, met one after the other in a second pass.
+        heights = np.sort(rng.uniform(0.0, total, n))
+        drawn, below = [np.zeros((0, len(self.names)))], 0.0
+        for block in self.blocks():
+            cumulative = np.cumsum(np.concatenate([[below], np.maximum(block.weights(theta), 0.0)]))
+            first, last = np.searchsorted(heights, cumulative[[0, -1]])
+            if last > first:
+                drawn.append(block.x[np.searchsorted(cumulative[1:], heights[first:last], side="right")])
+            below = float(cumulative[-1])
+        x = np.concatenate(drawn)
+        rng.shuffle(x, axis=0)
+        return Events(x, self.names)
 
     def cross_section(self, theta: ArrayLike) -> float:
         """Return the sum of the weights at theta [pb]."""
+        if self.cuts is None and self.efficiencies is None:  # the store keeps these sums
+            values = [float(self.store.xsec(theta, partition=part).value[0]) for part in self._parts()]
+            return float(np.average(values, weights=[self.store.n_events(part) for part in self._parts()]))
         return float(sum(block.weights(theta).sum() for block in self.blocks()))
 
 
@@ -198,15 +230,16 @@ class Events:
             msg = f"event {int(np.argwhere(~np.isfinite(weights))[0][-1])} has a weight that is not finite"
             raise InputError(msg)
         object.__setattr__(self, "x", x)
-        object.__setattr__(self, "weights", weights)
+        if self.weights is not None:
+            object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "names", tuple(self.names))
 
     def blocks(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """Yield the events, a part at a time."""
-        assert self.weights is not None  # set above
-        step = 2**16
-        for start in range(0, max(len(self.x), 1), step):
-            yield self.x[start : start + step], self.weights[..., start : start + step]
+        weights = np.ones(len(self.x)) if self.weights is None else self.weights
+        for start in range(0, max(len(self.x), 1), _EVENTS_AT_A_TIME):
+            part = slice(start, start + _EVENTS_AT_A_TIME)
+            yield self.x[part], weights[..., part]
 
 
 @dataclass(frozen=True)
@@ -240,3 +273,27 @@ class AsimovEvents:
             raise MissingError(msg)
         for block in self.events.blocks():
             yield block.x, block.weights(self.theta) * (self.n_expected / total)
+
+
+@dataclass(frozen=True)
+class RecordedEvents:
+    """All events of a store of recorded data, each counting once; read from the store whenever needed.
+
+    Attributes
+    ----------
+    store : EventStore
+        Where they are.
+    """
+
+    store: EventStore
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the observables."""
+        return tuple(self.store.observable_names)
+
+    def blocks(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Yield the events, a part at a time."""
+        for start in range(0, len(self.store), _EVENTS_AT_A_TIME):
+            x = np.asarray(self.store.observables[start : start + _EVENTS_AT_A_TIME])
+            yield x, np.ones(len(x))

@@ -1,4 +1,4 @@
-"""Binned likelihood: morphed histograms of observables, expressions or estimated scores, in any number of dimensions."""
+"""Binned likelihood: morphed histograms of observables, expressions or estimated scores, in any dimension."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class HistogramLikelihood(Likelihood):
     .. math:: \log L(\theta) = \log\mathrm{Pois}(n \mid L\sigma(\theta)) + \sum_k n_k \log p_k(\theta) + \log
        \frac{n!}{\prod_k n_k!} \quad\text{with}\quad p_k(\theta) = \frac{\sigma_k(\theta)}{\sum_j \sigma_j(\theta)}
 
-    which is the product of Poisson probabilities of the bins, if the rate sigma is the sum of the sigma_k. Both are kept
-    apart because templates come from events that no estimator is evaluated on, while the rate may come from all.
+    which is the product of Poisson probabilities of the bins, if the rate sigma is the sum of the sigma_k. Both are
+    kept apart because templates come from events that no estimator is evaluated on, while the rate may come from all.
     Under- and overflow are bins like the others. p_k is at least 1e-12.
 
     Data are counts [..., *bins.shape], or a `Dataset` that is filled into the bins.
@@ -100,7 +100,8 @@ class HistogramLikelihood(Likelihood):
         luminosity
             [pb^-1].
         bins
-            For each axis the edges, or a number of bins of equal cross section; see `columnminer.infer.bins.split_bins`.
+            For each axis the edges, or a number of bins of equal cross section; see
+            `columnminer.infer.bins.split_bins`.
         bin_thetas
             (n_theta, n_par) parameter points over which cross sections are made equal; the nominal point by default.
         include_rate

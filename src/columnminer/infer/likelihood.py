@@ -1,8 +1,9 @@
 """What every likelihood offers, and how likelihoods combine: products, fixed and renamed parameters, constraints.
 
-One contract for shapes: parameter points are ``params[..., n_par]``, data may carry leading batch axes of their own (many
-pseudo-experiments), and the result has the two batch shapes broadcast together. To evaluate every point on every toy, give
-``params[:, None, :]``. Keyword arguments by parameter name are sugar over ``params``; what is not named is nominal.
+One contract for shapes: parameter points are ``params[..., n_par]``, data may carry leading batch axes of their own
+(many pseudo-experiments), and the result has the two batch shapes broadcast together. To evaluate every point on every
+toy, give ``params[:, None, :]``. Keyword arguments by parameter name are sugar over ``params``; what is not named is
+nominal.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ Params = Any  # array-like (..., n_par), a mapping from names to values, or None
 def poisson_log(n: ArrayLike, mu: ArrayLike) -> NDArray[np.float64]:
     """Return the Poisson log probability ``n log mu - mu - log n!``; n may be fractional (Asimov data).
 
-    An expectation that is not positive, where a morphed cross section is extrapolated beyond its meaning, has probability
-    zero (-inf), but for n = mu = 0.
+    An expectation that is not positive, where a morphed cross section is extrapolated beyond its meaning, has
+    probability zero (-inf), but for n = mu = 0.
     """
     n, mu = np.asarray(n, dtype=np.float64), np.asarray(mu, dtype=np.float64)
     log = xlogy(n, np.maximum(mu, 0.0)) - mu - gammaln(n + 1.0)
@@ -86,7 +87,7 @@ class Likelihood(ABC):
         """Names of the parameters."""
         return tuple(p.name for p in self.parameters)
 
-    # What a kind of likelihood defines ----------------------------------------------------------------------------------
+    # What a kind of likelihood defines ---------------------------------------------------------------------------
 
     @abstractmethod
     def terms(self, points: NDArray[np.float64], data: Any) -> LogTerms:
@@ -114,10 +115,10 @@ class Likelihood(ABC):
         msg = f"{type(self).__name__} has no gradient; fit it without"
         raise MissingError(msg)
 
-    # What follows from it -----------------------------------------------------------------------------------------------
+    # What follows from it ----------------------------------------------------------------------------------------
 
     def points(self, params: Params = None, by_name: Mapping[str, ArrayLike] | None = None) -> NDArray[np.float64]:
-        """Return parameter points (..., n_par) from an array, a mapping or nothing, with those named set to their values.
+        """Return parameter points (..., n_par) from an array, a mapping or nothing, with those named set.
 
         Raises
         ------
@@ -165,8 +166,9 @@ class Likelihood(ABC):
 
     def with_data(self, data: Any) -> Self:
         """Return the same likelihood with these data."""
+        checked = self.as_data(data)
         new = copy.copy(self)
-        new._data = self.as_data(data)
+        vars(new)["_data"] = checked
         return new
 
     def log_likelihood(self, params: Params = None, data: Any = None, **by_name: ArrayLike) -> NDArray[np.float64]:

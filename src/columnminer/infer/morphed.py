@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +47,7 @@ class MorphedHistogram:
     setup: Setup
     signal: NDArray[np.float64]
     background: NDArray[np.float64]
-    bins: Bins = Bins()
+    bins: Bins = field(default_factory=Bins)
 
     def __post_init__(self) -> None:
         shapes = (self.signal.shape, self.background.shape)
@@ -89,7 +89,7 @@ def fill(events: StoredEvents, summary: Summary | None = None, bins: Bins | None
     background = np.zeros(bins.size)
     n = 0
     for block in events.blocks():
-        index = bins.find_bins(summary(block.x) if summary is not None else np.zeros((len(block.x), 0)))
+        index = bins.find_bins(summary(block.x, events.names) if summary is not None else np.zeros((len(block.x), 0)))
         weights, is_background = block.benchmark_weights, block.background
         n += len(index)
         if is_background.any():
@@ -129,7 +129,7 @@ def choose_bins(events: StoredEvents, summary: Summary, spec: BinSpec, thetas: N
         pick = slice(-seen % stride, None, stride)
         seen += len(block.x)
         at_benchmarks = block.benchmark_weights[pick]
-        columns.append(summary(block.x[pick]))
+        columns.append(summary(block.x[pick], events.names))
         weights.append(np.where(block.background[pick], at_benchmarks[:, 0], at_benchmarks @ morphing_weights))
     values, weight = np.concatenate(columns), np.concatenate(weights)
     return Bins(

@@ -10,7 +10,6 @@ from columnminer.errors import InputError
 from columnminer.infer.events import Dataset, StoredEvents
 from columnminer.infer.likelihood import Likelihood, LogTerms, Params, poisson_log
 from columnminer.infer.morphed import MorphedHistogram, fill
-from columnminer.infer.summary import Cuts
 from columnminer.streams import Seed, seed_sequence
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from columnminer.infer.events import Partition
+    from columnminer.infer.summary import Cuts
     from columnminer.store.eventstore import EventStore
 
 __all__ = ["RateLikelihood", "checked_luminosity"]

@@ -1,4 +1,4 @@
-"""Which columns a histogram is made of: observables, expressions of them, estimated scores, or a mixture."""
+"""What events are reduced to: the columns of a histogram, cuts and efficiencies, from the observables."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from columnminer.arithmetic import Number
 from columnminer.errors import InputError, UnknownNameError, did_you_mean
-from columnminer.expressions import compile_expression
+from columnminer.expressions import Evaluator, compile_expression
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["ScoreLike", "Summary", "SummaryItems", "event_columns"]
+__all__ = ["Cuts", "Efficiencies", "ScoreLike", "Summary", "SummaryItems"]
 
 
 @runtime_checkable
@@ -34,16 +35,81 @@ class ScoreLike(Protocol):
 SummaryItems: TypeAlias = "str | ScoreLike | Sequence[str | ScoreLike]"
 
 
+class _Texts:
+    """Expressions of observables, evaluated on events whose columns have names."""
+
+    def __init__(self, texts: Sequence[str], observables: Sequence[str]) -> None:
+        if isinstance(texts, str):
+            msg = f"a list of expressions is needed, not the text {texts!r}"
+            raise InputError(msg)
+        self.observables = tuple(observables)
+        self.texts = tuple(texts)
+        self._programs = {}
+        for text in self.texts:
+            if text not in self.observables:  # any text may be the name of an observable
+                if text.isidentifier():
+                    msg = f"no observable is called {text!r}.{did_you_mean(text, self.observables)}"
+                    raise UnknownNameError(msg)
+                self._programs[text] = compile_expression(text, self.observables)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def columns(self, x: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
+        """Return the values (n, len(texts)) for events (n, n_obs); NaN where an expression is undefined."""
+        missing = [name for name in self.observables if name not in names] if self._programs else []
+        for name in [*missing, *(t for t in self.texts if t not in self._programs and t not in names)]:
+            msg = f"the events have no observable {name!r}.{did_you_mean(name, names)}"
+            raise UnknownNameError(msg)
+        values = np.empty((len(x), len(self.texts)))
+        evaluator = Evaluator({name: Number(column) for name, column in zip(names, x.T, strict=True)})
+        for i, text in enumerate(self.texts):
+            if text in self._programs:
+                number = evaluator.number(self._programs[text])
+                values[:, i] = np.where(number.defined, number.values, np.nan)
+            else:
+                values[:, i] = x[:, list(names).index(text)]
+        return values
+
+
+class Cuts(_Texts):
+    """Expressions of observables that are true for events to keep; where one is undefined, the event is not kept."""
+
+    def __call__(self, x: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which events (n, n_obs) pass all cuts, (n,)."""
+        values = self.columns(x, names)
+        return np.asarray(((values != 0.0) & ~np.isnan(values)).all(axis=1))
+
+
+class Efficiencies(_Texts):
+    """Expressions of observables that multiply weights."""
+
+    def __call__(self, x: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
+        """Return the product of all efficiencies for events (n, n_obs), (n,).
+
+        Raises
+        ------
+        InputError
+            If one is undefined for an event.
+        """
+        values = self.columns(x, names)
+        for text, column in zip(self.texts, values.T, strict=True):
+            if np.isnan(column).any():
+                msg = f"the efficiency {text!r} is undefined for {int(np.isnan(column).sum())} events"
+                raise InputError(msg)
+        return np.asarray(values.prod(axis=1))
+
+
 class Summary:
     """Columns computed from the observables of events.
 
     Parameters
     ----------
     items
-        Names or expressions of observables ("pt_j1", "log(pt_j1 / pt_j2)") and score estimators, whose components are all
-        taken; one or several.
+        Names or expressions of observables ("pt_j1", "log(pt_j1 / pt_j2)") and score estimators, whose components are
+        all taken; one or several.
     observables
-        Names of the columns of the events that will be given.
+        Names of the observables that events have.
 
     Attributes
     ----------
@@ -54,25 +120,36 @@ class Summary:
     ------
     UnknownNameError
         If a name is not an observable.
+    ExpressionError
+        If a text is neither an observable nor an expression of observables.
     """
 
     def __init__(self, items: SummaryItems, observables: Sequence[str]) -> None:
-        self.observables = tuple(observables)
         listed = [items] if isinstance(items, str | ScoreLike) else list(items)
         if not listed:
             msg = "a histogram needs at least one observable"
             raise InputError(msg)
         names: list[str] = []
-        self._parts: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]] = []
+        self._parts: list[Callable[[NDArray[np.float64], Sequence[str]], NDArray[np.float64]]] = []
         for item in listed:
             if isinstance(item, str):
                 names.append(item)
-                self._parts.append(_text_column(item, self.observables))
-            else:
+                self._parts.append(_Texts([item], observables).columns)
+            elif isinstance(item, ScoreLike):
                 names += [f"score({name})" for name in item.parameter_names]
-                self._parts.append(_score_columns(item, self.observables))
+                self._parts.append(_score_of(item))
+            else:
+                msg = f"a histogram is made of names, expressions and score estimators, not {type(item).__name__}"
+                raise InputError(msg)
         self.names = tuple(names)
 
-    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the columns (n, len(names)) of events (n, n_obs)."""
-        return np.concatenate([part(x) for part in self._parts], axis=1)
+    def __call__(self, x: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
+        """Return the columns (n, len(self.names)) of events (n, n_obs) whose observables are `names`."""
+        return np.concatenate([part(x, names) for part in self._parts], axis=1)
+
+
+def _score_of(estimator: ScoreLike) -> Callable[[NDArray[np.float64], Sequence[str]], NDArray[np.float64]]:
+    def columns(x: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
+        return np.asarray(estimator.score(x, names=names), dtype=np.float64)
+
+    return columns

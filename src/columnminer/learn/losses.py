@@ -2,8 +2,8 @@
 
 Throughout, y = 0 marks events drawn from the numerator theta0 and y = 1 events from the denominator theta1; r_xz is the
 joint likelihood ratio p(x, z | theta0) / p(x, z | theta1), s_xz = 1 / (1 + r_xz) the joint probability of y = 1, and
-t_xz the joint score, the gradient of log p(x, z | theta) at theta0. Without the index, log r(x | theta0, theta1) and its
-gradient t(x | theta0) with respect to theta0 are what the network says. Both classes have equally many events.
+t_xz the joint score, the gradient of log p(x, z | theta) at theta0. Without the index, log r(x | theta0, theta1) and
+its gradient t(x | theta0) with respect to theta0 are what the network says. Both classes have equally many events.
 
 ============  ==========================  ============  ====================================
 method        ratio term                  score term    source

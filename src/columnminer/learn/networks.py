@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MLP"]
 
+_GRID_BLOCK = 4096
+"""Events evaluated together on a grid: their hidden layers stay in the cache."""
+
 
 class MLP(nn.Module):
     """Multilayer perceptron: h_{l+1} = s(h_l W_l + b_l), linear in the last layer.
@@ -108,6 +111,38 @@ class MLP(nn.Module):
             self.activation, keep, n_gradient, tuple(masks or ()), inputs, *self.weights, *self.biases
         )
         return value, gradient
+
+    def grid(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the single output for all pairs of leading and remaining inputs, without a graph.
+
+        The first layer is linear, so that its share from either side is computed once and the pairs only add them.
+
+        Parameters
+        ----------
+        first
+            (m, k) leading inputs.
+        second
+            (n, n_in - k) remaining inputs.
+
+        Returns
+        -------
+        Tensor
+            (m, n).
+        """
+        with torch.no_grad():
+            k = first.shape[1]
+            rows = torch.addmm(self.biases[0], first, self.weights[0][:k])
+            columns = second @ self.weights[0][k:]
+            values = first.new_empty((len(first), len(second)))
+            for start in range(0, len(second), _GRID_BLOCK):
+                block = columns[start : start + _GRID_BLOCK]
+                for i, row in enumerate(rows):
+                    h = self.activation.value(block + row)
+                    for weight, bias in zip(self.weights[1:-1], self.biases[1:-1], strict=True):
+                        h = self.activation.value(torch.addmm(bias, h, weight))
+                    out = torch.addmv(self.biases[-1].expand(len(h)), h, self.weights[-1][:, 0])
+                    values[i, start : start + _GRID_BLOCK] = out
+        return values
 
     def dropout_masks(self, n: int, generator: torch.Generator) -> tuple[Tensor, ...] | None:
         """Return a mask (n, width) per hidden layer, 1 / (1 - dropout) where a unit stays; None without dropout."""
@@ -198,8 +233,8 @@ class _ValueAndGradient(torch.autograd.Function):
             if ctx.act.bend is not None:
                 # Where a unit was kept, its mask 1 / keep is taken off again; elsewhere the slope is zero.
                 h = hs[layer] if ctx.keep == 1.0 else hs[layer] * ctx.keep
-                dh = torch.addcmul(dh, ctx.act.bend(h), es[layer])
-            da = dh * slopes[layer]
+                dh.addcmul_(ctx.act.bend(h), es[layer])
+            da = dh.mul_(slopes[layer])
             d_biases.insert(0, da.sum(0))
             if layer:
                 d_weights[layer].addmm_(hs[layer - 1].T, da)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import InputError, MissingError
+from columnminer.model.checks import number, ordered
 from columnminer.model.parameters import Benchmark
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ class FiniteDifferences:
     central: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.steps, Mapping):
-            msg = f"finite differences: steps must be a dict of parameter name -> step, not {self.steps!r}"
+        steps: object = self.steps
+        if not isinstance(steps, Mapping):
+            msg = f"finite differences: steps must be a dict of parameter name -> step, not {steps!r}"
             raise InputError(msg)
-        for name, step in self.steps.items():
-            if isinstance(step, bool) or not isinstance(step, int | float) or not (math.isfinite(step) and step > 0):
-                msg = f"finite differences: the step of {name!r} must be a positive number, not {step!r}"
-                raise InputError(msg)
-        object.__setattr__(self, "steps", {name: float(step) for name, step in self.steps.items()})
+        checked = {name: number(step, f"finite differences: the step of {name!r}") for name, step in steps.items()}
+        for name, step in checked.items():
+            ordered(0.0, step, f"finite differences: the step of {name!r}")
+        object.__setattr__(self, "steps", checked)
         object.__setattr__(self, "benchmarks", tuple(self.benchmarks))
 
     def neighbours(self, benchmark: Benchmark) -> list[Benchmark]:
@@ -69,9 +69,7 @@ class FiniteDifferences:
             for word, sign in signs.items()
         ]
 
-    def gradients(
-        self, benchmark: str, space: ParameterSpace, benchmark_names: Sequence[str]
-    ) -> NDArray[np.float64]:
+    def gradients(self, benchmark: str, space: ParameterSpace, benchmark_names: Sequence[str]) -> NDArray[np.float64]:
         """Return d w_b / d theta_i at a benchmark, (n_par, n_benchmarks): the coefficients of the difference quotients.
 
         Raises

@@ -1,20 +1,22 @@
 """What theta is: parameters, couplings of a physics model, the space they span, and benchmark points in it.
 
 `Parameter` is all that any parameter needs, whether a coupling, a nuisance or a rate multiplier. `Coupling` adds what
-event generation and morphing ask of a physics coupling. Every other part of the package takes theta as an array; turning
-a dict or a sequence into one, with errors that name the parameter, happens in `ParameterSpace` and nowhere else.
+event generation and morphing ask of a physics coupling. Every other part of the package takes theta as an array;
+turning a dict or a sequence into one, with errors that name the parameter, happens in `ParameterSpace` and nowhere else.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
-from columnminer.errors import InputError, UnknownNameError, did_you_mean
+from columnminer.errors import ExpressionError, InputError, UnknownNameError, did_you_mean
+from columnminer.expressions import compile_expression
+from columnminer.model.checks import floats, integer, number, ordered, pair, text, unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,60 +61,54 @@ class Parameter:
     name: str
     nominal: float = 0.0
     bounds: tuple[float, float] | None = None
+    _: KW_ONLY
     constraint: float | None = None
     kind: str = "theory"
     description: str = ""
     fit_limits: tuple[float | None, float | None] | None = None
 
-    if TYPE_CHECKING:  # what `__new__` below makes of the call, for type checkers
+    if TYPE_CHECKING:  # how it may be called, for type checkers: see `__new__`
 
         def __init__(
             self,
             name: str,
             nominal: float = 0.0,
             bounds: Sequence[float] | None = None,
+            *,
             constraint: float | None = None,
             kind: str = "theory",
             description: str = "",
             fit_limits: Sequence[float | None] | None = None,
-            *,
             lha: Sequence[Any] | None = None,
             max_power: int = 2,
             transform: str | None = None,
         ) -> None: ...
 
-    def __new__(cls, *_args: object, **options: object) -> Parameter:  # noqa: PYI034 - a subclass, on purpose
+    def __new__(cls, *_args: object, **options: object) -> Parameter:  # noqa: D102, PYI034 - see the class
         wanted = Coupling if cls is Parameter and _COUPLING_OPTIONS & options.keys() else cls
         return object.__new__(wanted)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name.strip():
-            msg = f"the name of a parameter must be a non-empty text, not {self.name!r}"
-            raise InputError(msg)
-        where = f"parameter {self.name!r}"
-        for field in ("kind", "description"):
-            if not isinstance(getattr(self, field), str):
-                msg = f"{where}: {field} must be a text, not {getattr(self, field)!r}"
-                raise InputError(msg)
-        object.__setattr__(self, "nominal", _number(self.nominal, f"{where}: nominal"))
+        where = f"parameter {text(self.name, 'the name of a parameter')!r}"
+        checked: dict[str, Any] = {"nominal": number(self.nominal, f"{where}: nominal")}
+        text(self.kind, f"{where}: kind")
+        if self.description:
+            text(self.description, f"{where}: description")
         if self.bounds is not None:
-            low, high = (_number(end, f"{where}: bounds") for end in _pair(self.bounds, f"{where}: bounds"))
-            _require_order(low, high, f"{where}: bounds")
-            object.__setattr__(self, "bounds", (low, high))
+            ends = [number(end, f"{where}: bounds") for end in pair(self.bounds, f"{where}: bounds")]
+            checked["bounds"] = ordered(*ends, f"{where}: bounds")
         if self.constraint is not None:
-            width = _number(self.constraint, f"{where}: constraint")
-            if width <= 0:
-                msg = f"{where}: constraint is a standard deviation and must be positive, not {width:g}"
-                raise InputError(msg)
-            object.__setattr__(self, "constraint", width)
+            checked["constraint"] = number(self.constraint, f"{where}: constraint")
+            ordered(0.0, checked["constraint"], f"{where}: constraint, a standard deviation")
         if self.fit_limits is not None:
-            ends = tuple(
-                None if end is None else _number(end, f"{where}: fit_limits")
-                for end in _pair(self.fit_limits, f"{where}: fit_limits")
-            )
-            if ends[0] is not None and ends[1] is not None:
-                _require_order(ends[0], ends[1], f"{where}: fit_limits")
-            object.__setattr__(self, "fit_limits", ends)
+            what = f"{where}: fit_limits"
+            low, high = (None if end is None else number(end, what) for end in pair(self.fit_limits, what))
+            checked["fit_limits"] = (low, high) if low is None or high is None else ordered(low, high, what)
+        self._set(checked)
+
+    def _set(self, checked: Mapping[str, object]) -> None:
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     @staticmethod
     def keys() -> tuple[str, ...]:
@@ -120,13 +116,12 @@ class Parameter:
         return tuple(Coupling.__dataclass_fields__)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the parameter as JSON types, without what is at its default."""
-        entries = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        defaults = {name: field.default for name, field in self.__dataclass_fields__.items()}
+        """Return the parameter as JSON types, without what is at its default; `Parameter(**...)` makes it again."""
+        fields = {name: (getattr(self, name), field.default) for name, field in self.__dataclass_fields__.items()}
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in entries.items()
-            if name in {"name", "max_power"} or value != defaults[name]
+            for name, (value, default) in fields.items()
+            if value != default or name == "max_power"  # which tells a coupling
         }
 
 
@@ -144,44 +139,47 @@ class Coupling(Parameter):
     transform
         Expression of `theta` that gives the value on the param card, for instance "16.52*theta"; None: theta itself.
 
+    Raises
+    ------
+    InputError
+        As `Parameter`; an ExpressionError if `transform` is no expression of theta.
+
+    Notes
+    -----
     The other parameters are those of `Parameter`.
     """
 
+    _: KW_ONLY
     lha: tuple[str, int] | None = None
     max_power: int = 2
     transform: str | None = None
 
-    if TYPE_CHECKING:
-
-        def __init__(
-            self,
-            name: str,
-            nominal: float = 0.0,
-            bounds: Sequence[float] | None = None,
-            constraint: float | None = None,
-            kind: str = "theory",
-            description: str = "",
-            fit_limits: Sequence[float | None] | None = None,
-            lha: Sequence[Any] | None = None,
-            max_power: int = 2,
-            transform: str | None = None,
-        ) -> None: ...
-
     def __post_init__(self) -> None:
         super().__post_init__()
         where = f"parameter {self.name!r}"
+        checked: dict[str, Any] = {"max_power": integer(self.max_power, f"{where}: max_power")}
         if self.lha is not None:
-            block, number = _pair(self.lha, f"{where}: lha")
-            if not isinstance(block, str) or isinstance(number, bool) or not isinstance(number, int):
-                msg = f"{where}: lha must be (block, id) such as ('dim6', 2), not {self.lha!r}"
-                raise InputError(msg)
-            object.__setattr__(self, "lha", (block, number))
-        if isinstance(self.max_power, bool) or not isinstance(self.max_power, int) or self.max_power < 0:
-            msg = f"{where}: max_power must be a non-negative integer, not {self.max_power!r}"
-            raise InputError(msg)
-        if self.transform is not None and not isinstance(self.transform, str):
-            msg = f"{where}: transform must be a text expression of theta, not {self.transform!r}"
-            raise InputError(msg)
+            block, lha_id = pair(self.lha, f"{where}: lha, such as ('dim6', 2),")
+            checked["lha"] = (text(block, f"{where}: the LHA block"), integer(lha_id, f"{where}: the LHA id"))
+        if self.transform is not None:
+            try:
+                compile_expression(self.transform, names=("theta",))
+            except ExpressionError as error:
+                msg = f"{where}: transform: {error}"
+                raise ExpressionError(msg) from error
+        self._set(checked)
+
+    def card_value(self, theta: ArrayLike) -> NDArray[np.float64]:
+        """Return what stands on the param card for values of this parameter; of the shape of `theta`.
+
+        Raises
+        ------
+        InputError
+            If the transform is not defined there.
+        """
+        if self.transform is None:
+            return np.asarray(theta, dtype=np.float64)
+        return np.asarray(compile_expression(self.transform, names=("theta",))(theta=theta))
 
 
 @dataclass(frozen=True)
@@ -192,13 +190,12 @@ class Benchmark:
     values: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name.strip():
-            msg = f"the name of a benchmark must be a non-empty text, not {self.name!r}"
+        where = f"benchmark {text(self.name, 'the name of a benchmark')!r}"
+        values: object = self.values
+        if not isinstance(values, Mapping):
+            msg = f"{where}: values must be a dict of parameter name -> value, not {values!r}"
             raise InputError(msg)
-        if not isinstance(self.values, Mapping):
-            msg = f"benchmark {self.name!r}: values must be a dict of parameter name -> value, not {self.values!r}"
-            raise InputError(msg)
-        object.__setattr__(self, "values", dict(self.values))
+        object.__setattr__(self, "values", {name: number(value, f"{where}: {name}") for name, value in values.items()})
 
 
 @dataclass(frozen=True)
@@ -223,15 +220,13 @@ class ParameterSpace:
         def __init__(self, parameters: Iterable[Parameter]) -> None: ...
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "parameters", tuple(self.parameters))
-        for parameter in self.parameters:
+        parameters: tuple[object, ...] = tuple(self.parameters)
+        for parameter in parameters:
             if not isinstance(parameter, Parameter):
                 msg = f"a ParameterSpace is made of Parameters, not {parameter!r}"
                 raise InputError(msg)
-        duplicates = {name for name in self.names if self.names.count(name) > 1}
-        if duplicates:
-            msg = f"two parameters share the name {sorted(duplicates)[0]!r}"
-            raise InputError(msg)
+        object.__setattr__(self, "parameters", parameters)
+        unique(self.names, "parameters")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -258,11 +253,7 @@ class ParameterSpace:
     def __contains__(self, name: object) -> bool:
         return name in self.names
 
-    @overload
-    def __getitem__(self, which: str | int) -> Parameter: ...
-    @overload
-    def __getitem__(self, which: slice) -> tuple[Parameter, ...]: ...
-    def __getitem__(self, which: str | int | slice) -> Parameter | tuple[Parameter, ...]:
+    def __getitem__(self, which: str | int) -> Parameter:
         return self.parameters[self.index(which) if isinstance(which, str) else which]
 
     def index(self, name: str) -> int:
@@ -300,19 +291,12 @@ class ParameterSpace:
             if missing:
                 msg = f"theta {dict(theta)!r} has no value for {', '.join(map(repr, missing))}"
                 raise InputError(msg)
-            theta = [theta[name] for name in self.names]
-        values = np.atleast_1d(_floats(theta))
+            theta = [number(theta[name], f"theta: the value of {name!r}") for name in self.names]
+        values = np.atleast_1d(floats(theta, "theta"))
         if values.shape != (len(self),):
-            msg = (
-                f"theta of shape {values.shape} does not fit the {len(self)} parameters ({', '.join(self.names)}): "
-                f"one value each is needed"
-            )
+            msg = f"theta of shape {values.shape} does not fit: one value each for ({', '.join(self.names)}) is needed"
             raise InputError(msg)
-        bad = [name for name, value in zip(self.names, values, strict=True) if not math.isfinite(value)]
-        if bad:
-            msg = f"theta: the value of {bad[0]!r} is not finite: {values[self.index(bad[0])]}"
-            raise InputError(msg)
-        return values
+        return self._finite(values[np.newaxis])[0]
 
     def points(self, thetas: ThetaLike | Sequence[ThetaLike]) -> NDArray[np.float64]:
         """Return one or many parameter points as an (n, n_par) array.
@@ -327,17 +311,20 @@ class ParameterSpace:
         if isinstance(thetas, Mapping):
             return self.array(thetas)[np.newaxis]
         if isinstance(thetas, Sequence) and any(isinstance(theta, Mapping) for theta in thetas):
-            return np.array([self.array(theta) for theta in thetas])
-        values = _floats(thetas)
-        if values.ndim <= 1 and not (len(self) == 1 and values.ndim == 1):
+            return np.array([self.array(cast("ThetaLike", theta)) for theta in thetas])
+        values = floats(thetas, "thetas")
+        if values.ndim == 1 and len(self) == 1:
+            values = values[:, np.newaxis]
+        if values.ndim < 2:
             return self.array(values)[np.newaxis]
-        values = values.reshape(-1, 1) if values.ndim == 1 else values
-        if values.ndim != 2 or values.shape[1] != len(self):
+        if values.ndim > 2 or values.shape[1] != len(self):
             msg = f"thetas of shape {values.shape} do not fit: (n, {len(self)}) is needed for ({', '.join(self.names)})"
             raise InputError(msg)
-        finite = np.isfinite(values)
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0]
+        return self._finite(values)
+
+    def _finite(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not np.isfinite(values).all():
+            row, column = np.argwhere(~np.isfinite(values))[0]
             msg = f"theta number {row}: the value of {self.names[column]!r} is not finite: {values[row, column]}"
             raise InputError(msg)
         return values
@@ -346,33 +333,26 @@ class ParameterSpace:
         """Return a parameter point as parameter name -> value."""
         return dict(zip(self.names, self.array(theta).tolist(), strict=True))
 
+    def benchmarks(
+        self, given: Mapping[str, Mapping[str, float]] | Iterable[Benchmark | Mapping[str, float]]
+    ) -> tuple[Benchmark, ...]:
+        """Return benchmarks in any of the forms that `Setup` takes, checked and with values in the order of the space.
 
-def _floats(values: object) -> NDArray[np.float64]:
-    try:
-        return np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        msg = f"theta must be numbers, or a dict of them by parameter name, not {values!r}"
-        raise InputError(msg) from None
-
-
-def _number(value: object, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        msg = f"{what} must be a number, not {value!r}"
-        raise InputError(msg)
-    if not math.isfinite(value):
-        msg = f"{what} must be finite, not {value}"
-        raise InputError(msg)
-    return float(value)
-
-
-def _pair(value: object, what: str) -> tuple[Any, Any]:
-    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
-        msg = f"{what} must be a pair, not {value!r}"
-        raise InputError(msg)
-    return value[0], value[1]
-
-
-def _require_order(low: float, high: float, what: str) -> None:
-    if not low < high:
-        msg = f"{what}: {low:g} is not below {high:g}"
-        raise InputError(msg)
+        Raises
+        ------
+        UnknownNameError, InputError
+            If a benchmark lacks a parameter or has an unknown one, or two share a name; the message names it.
+        """
+        if isinstance(given, Mapping):
+            made = [Benchmark(name, values) for name, values in given.items()]
+        else:
+            made = [b if isinstance(b, Benchmark) else Benchmark(f"benchmark_{i}", b) for i, b in enumerate(given)]
+        unique((benchmark.name for benchmark in made), "benchmarks")
+        checked = []
+        for benchmark in made:
+            try:
+                checked.append(Benchmark(benchmark.name, self.as_dict(benchmark.values)))
+            except (InputError, UnknownNameError) as error:
+                msg = f"benchmark {benchmark.name!r}: {error}"
+                raise type(error)(msg) from error
+        return tuple(checked)

@@ -17,9 +17,10 @@ import numpy as np
 
 from columnminer.errors import FileFormatError, InputError, MissingError, UnknownNameError, did_you_mean
 from columnminer.model.basis import optimise_basis
+from columnminer.model.components import checked_components, find_components
 from columnminer.model.differences import FiniteDifferences
 from columnminer.model.document import entries, items, located
-from columnminer.model.morphing import Morphing, checked_components, power_components, vertex_components
+from columnminer.model.morphing import Morphing
 from columnminer.model.parameters import Benchmark, Parameter, ParameterSpace
 from columnminer.model.systematics import systematic_from_dict
 
@@ -237,25 +238,17 @@ class Setup:
         morphing_basis: Sequence[str] | None = None,
         include_existing: bool = True,
         n_basis: int | None = None,
-        n_trials: int = 100,
+        n_trials: int = 8,
         seed: Seed = 0,
     ) -> Setup:
         """Return this set-up with morphing, after adding the benchmarks that the basis lacks.
 
         Parameters
         ----------
-        max_overall_power
-            Highest sum of the powers of all parameters in the squared matrix element: 2 n if they affect n vertices.
-        bsm_max_power
-            Highest sum of the powers of all parameters but those named in `standard_model`: 1 keeps the interference
-            with the standard model, 2 adds the squares. None: no limit.
-        standard_model
-            Names of the couplings that `bsm_max_power` does not count.
-        production, decay, shared, fixed_terms
-            Which couplings stand at which vertex, see `morphing.vertex_components`. Given any of them, `max_power` of
-            the single couplings is not used.
+        max_overall_power, bsm_max_power, standard_model, production, decay, shared, fixed_terms
+            Which products of couplings the squared matrix element has, see `components.find_components`.
         components
-            (n_components, n_par) powers, instead of finding them.
+            (n_components, n_par) powers, instead of all these.
         morphing_basis
             Names of the benchmarks to morph from; more than there are components give an overdetermined basis. None:
             benchmarks that the basis lacks are found and added, called morphing_basis_vector_<position in the basis>.
@@ -264,7 +257,7 @@ class Setup:
         n_basis
             How many benchmarks a basis that is found has. None: as many as components, or all that there are.
         n_trials, seed
-            Starting points of the search, and their randomness; see `basis.optimise_basis`.
+            Starts of the search for a basis, and their randomness; see `basis.optimise_basis`.
 
         Raises
         ------
@@ -281,15 +274,17 @@ class Setup:
             raise InputError(msg)
         if components is not None:
             powers = checked_components(components, self.space)
-        elif production or decay or shared:
-            powers = vertex_components(self.space, production, decay, shared, fixed_terms=fixed_terms)
         else:
-            powers = power_components(self.space, max_overall_power)
-        powers = powers[powers.sum(axis=1) <= max_overall_power]
-        if bsm_max_power is not None:
-            counted = np.ones(len(self.space), dtype=bool)
-            counted[[self.space.index(name) for name in standard_model]] = False
-            powers = powers[powers[:, counted].sum(axis=1) <= bsm_max_power]
+            powers = find_components(
+                self.space,
+                max_overall_power,
+                bsm_max_power=bsm_max_power,
+                standard_model=standard_model,
+                production=production,
+                decay=decay,
+                shared=shared,
+                fixed_terms=fixed_terms,
+            )
         benchmarks = list(self.benchmarks)
         if morphing_basis is None:
             fixed = benchmarks if include_existing else []
@@ -430,7 +425,9 @@ class Setup:
                 morphing = Morphing(space, fields["components"], bare.benchmark_names, bare.benchmark_points, basis)
         if "finite_differences" in parts:
             where = f"{source}: finite_differences"
-            fields = entries(parts["finite_differences"], where, required=("steps", "benchmarks"), optional=("central",))
+            fields = entries(
+                parts["finite_differences"], where, required=("steps", "benchmarks"), optional=("central",)
+            )
             with located(where):
                 differences = FiniteDifferences(**fields)
         return cls(space, benchmarks, systematics, morphing=morphing, differences=differences)

@@ -14,20 +14,23 @@ the weights at nu = +1 and -1 (arXiv:1907.10621, section 3.3): `nuisance_coeffic
 from __future__ import annotations
 
 import math
-import re
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy.special import ndtri
 
-from columnminer.errors import InputError, MissingError, did_you_mean
-from columnminer.model.document import entries, located
+from columnminer.errors import ColumnMinerWarning, InputError, MissingError, did_you_mean
+from columnminer.model.checks import choice, entries, integer, located, number, text
 from columnminer.model.parameters import Parameter
+from columnminer.model.variations import find_weight
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
@@ -78,9 +81,7 @@ class Systematic(ABC):
     type: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name.strip():
-            msg = f"the name of a systematic uncertainty must be a non-empty text, not {self.name!r}"
-            raise InputError(msg)
+        text(self.name, "the name of a systematic uncertainty")
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -140,7 +141,12 @@ class NormalisationUncertainty(Systematic):
     Raises
     ------
     InputError
-        If `size` is zero, not above -1, or above 1 (perhaps a factor such as 1.1 was meant as 0.1).
+        If `size` is zero, or not above -1.
+
+    Warns
+    -----
+    ColumnMinerWarning
+        If `size` is above 1: perhaps a factor was given.
     """
 
     size: float
@@ -148,9 +154,13 @@ class NormalisationUncertainty(Systematic):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.size, bool) or not isinstance(self.size, int | float) or not -1 < self.size <= 1 or not self.size:
-            msg = f"{self.name}: size is relative, 0.1 for 10 %: between -1 and 1 and not zero, not {self.size!r}"
+        size = number(self.size, f"systematic {self.name!r}: size")
+        if size <= -1 or size == 0:
+            msg = f"systematic {self.name!r}: size is relative, 0.1 for 10 %: above -1 and not zero, not {size:g}"
             raise InputError(msg)
+        if size > 1:
+            msg = f"systematic {self.name!r} multiplies rates by {1 + size:g} at +1 sigma; a factor of {size:g} has the size {size - 1:g}"
+            warnings.warn(msg, ColumnMinerWarning, stacklevel=4)
 
     def shifts(
         self,
@@ -187,24 +197,23 @@ class ScaleUncertainty(Systematic):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.scale not in {"mu", "mur", "muf"}:
-            msg = f"{self.name}: no scale is called {self.scale!r}.{did_you_mean(self.scale, ('mu', 'mur', 'muf'))}"
+        choice(self.scale, ("mu", "mur", "muf"), f"systematic {self.name!r}: scale")
+        factors = tuple(number(factor, f"systematic {self.name!r}: a factor") for factor in self.factors)
+        if not factors or min(factors) <= 0:
+            msg = f"systematic {self.name!r}: factors must be positive numbers, not {self.factors!r}"
             raise InputError(msg)
-        object.__setattr__(self, "factors", tuple(self.factors))
-        if not self.factors or not all(isinstance(f, int | float) and f > 0 for f in self.factors):
-            msg = f"{self.name}: factors must be positive numbers, not {self.factors!r}"
-            raise InputError(msg)
+        object.__setattr__(self, "factors", factors)
 
     def shifts(
         self, weight_names: Sequence[str], descriptions: Mapping[str, str], source: str = "source"
     ) -> tuple[NuisanceShift, ...]:
         """Return the weights at the last and the first factor."""
         del weight_names  # scales are found by what the file says, ids have no meaning of their own
-        found = []
+        ids = []
         for factor in (self.factors[-1], self.factors[0])[: len(self.factors)]:
             wanted = {key: factor if self.scale in {"mu", key} else 1.0 for key in ("mur", "muf")}
-            found.append(_find(wanted, descriptions, f"{source}: systematic {self.name!r}"))
-        return (NuisanceShift(self.name, *found),)
+            ids.append(find_weight(wanted, descriptions, f"{source}: systematic {self.name!r}"))
+        return (NuisanceShift(self.name, ids[0], ids[1] if len(ids) > 1 else None),)
 
 
 @dataclass(frozen=True)
@@ -240,18 +249,15 @@ class PDFUncertainty(Systematic):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        kinds = ("hessian", "symmhessian", "replicas")
-        if self.errors not in kinds:
-            msg = f"{self.name}: no errors of PDF sets are called {self.errors!r}.{did_you_mean(self.errors, kinds)}"
-            raise InputError(msg)
-        if not all(isinstance(n, int) and n > 0 for n in (self.lhapdf_id, self.n_members)):
-            msg = f"{self.name}: lhapdf_id and n_members must be positive integers"
-            raise InputError(msg)
+        where = f"systematic {self.name!r}"
+        choice(self.errors, ("hessian", "symmhessian", "replicas"), f"{where}: errors")
+        integer(self.lhapdf_id, f"{where}: lhapdf_id", at_least=1)
+        integer(self.n_members, f"{where}: n_members", at_least=1)
         if (self.errors == "hessian" and self.n_members % 2) or (self.errors == "replicas" and self.n_members < 2):
-            msg = f"{self.name}: {self.n_members} members are no set of {self.errors}"
+            msg = f"{where}: {self.n_members} members are no set of {self.errors} errors"
             raise InputError(msg)
-        if not 0 < self.confidence_level < 1:
-            msg = f"{self.name}: confidence_level must be between 0 and 1, not {self.confidence_level!r}"
+        if not 0 < number(self.confidence_level, f"{where}: confidence_level") < 1:
+            msg = f"{where}: confidence_level must be between 0 and 1, not {self.confidence_level!r}"
             raise InputError(msg)
 
     @property
@@ -267,7 +273,7 @@ class PDFUncertainty(Systematic):
         del weight_names  # as for the scales
         where = f"{source}: systematic {self.name!r}"
         ids = [
-            _find({"pdf": float(self.lhapdf_id + i + 1), "mur": 1.0, "muf": 1.0}, descriptions, where)
+            find_weight({"pdf": float(self.lhapdf_id + i + 1), "mur": 1.0, "muf": 1.0}, descriptions, where)
             for i in range(self.n_members)
         ]
         if self.errors == "replicas":
@@ -298,9 +304,9 @@ class WeightVariation(Systematic):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.up, str) or not isinstance(self.down, str | None):
-            msg = f"{self.name}: up and down are ids of weights (texts), not {self.up!r} and {self.down!r}"
-            raise InputError(msg)
+        text(self.up, f"systematic {self.name!r}: up, the id of a weight,")
+        if self.down is not None:
+            text(self.down, f"systematic {self.name!r}: down, the id of a weight,")
 
     def shifts(
         self, weight_names: Sequence[str], descriptions: Mapping[str, str], source: str = "source"
@@ -327,54 +333,16 @@ def systematic_from_dict(document: object, where: str = "systematic") -> Systema
     FileFormatError
         If it does not fit; the message begins with `where`.
     """
-    kind = document.get("type") if isinstance(document, Mapping) else None
-    if kind is not None and kind not in _TYPES:
-        with located(where):
-            msg = f"no systematic is of type {kind!r}.{did_you_mean(str(kind), _TYPES)}"
-            raise InputError(msg)
-    known = [field.name for field in fields(_TYPES[kind])] if kind else []
-    values = entries(document, where, required=("type", "name"), optional=known)
+    given = document.get("type") if isinstance(document, Mapping) else None
+    if given is None:
+        entries(document, where, required=("type", "name"))
+    with located(where):
+        kind = _TYPES[choice(given, _TYPES, "the type of a systematic")]
+    needed = [field.name for field in fields(kind) if field.default is MISSING]
+    values = entries(document, where, required=("type", *needed), optional=[field.name for field in fields(kind)])
     del values["type"]
     with located(where):
-        try:
-            return _TYPES[kind](**values)
-        except TypeError as error:
-            msg = f"a field of systematic {values['name']!r} is missing: {error}"
-            raise InputError(msg) from error
-
-
-# What generators write: MUR="0.5" or muR=0.50000E+00 (MadGraph), renscfact=0.5d0 and lhapdf=... (POWHEG)
-_SETTING = re.compile(
-    r"(?P<key>mur|muf|renscfact|facscfact|lhapdf|pdf|dyn_?scale|dyn)\s*=\s*[\"']?\s*"
-    r"(?P<value>[-+]?(?:\d+\.?\d*|\.\d+)(?:[ed][-+]?\d+)?)",
-    re.IGNORECASE,
-)
-_SPELLING = {"renscfact": "mur", "facscfact": "muf", "lhapdf": "pdf", "dynscale": "dyn", "dyn_scale": "dyn"}
-
-
-def _settings(description: str) -> dict[str, float]:
-    """Return the scales, PDF member and dynamical-scale choice that the description of a weight names."""
-    settings = {}
-    for match in _SETTING.finditer(description):
-        key = match["key"].lower()
-        settings[_SPELLING.get(key, key)] = float(match["value"].lower().replace("d", "e"))
-    return settings
-
-
-def _find(wanted: Mapping[str, float], descriptions: Mapping[str, str], where: str) -> str:
-    """Return the id of the first weight with these settings; a scale that is not named is the central one."""
-    for weight_id, description in descriptions.items():
-        settings = _settings(description)
-        if not settings or settings.get("dyn", -1.0) != -1.0:  # another functional form of the scale
-            continue
-        central = {"mur": 1.0, "muf": 1.0} | settings
-        if all(math.isclose(central.get(key, math.nan), value, rel_tol=1e-4) for key, value in wanted.items()):
-            return weight_id
-    text = ", ".join(f"{key} = {value:g}" for key, value in wanted.items())
-    varied = [weight_id for weight_id, description in descriptions.items() if _settings(description)]
-    have = f"scales or PDFs are varied in weights {', '.join(varied)}" if varied else "none varies scales or PDFs"
-    msg = f"{where} needs a weight with {text}, but the file describes none ({have})"
-    raise MissingError(msg)
+        return kind(**values)
 
 
 def nuisance_coefficients(

@@ -1,12 +1,13 @@
 """What an analysis file may say: the YAML document of ``columnminer run``, as checked models.
 
 Keys have the names of the Python arguments that they become, and what is left out keeps the default that Python has:
-`Section.given` hands over only what the file says. Parameter points are benchmark names, ``{parameter: value}`` or lists;
-energies in GeV, cross sections in pb, luminosities in pb^-1. Paths are relative to the file.
+`Section.given` hands over only what the file says. Parameter points are benchmark names, ``{parameter: value}`` or
+lists; energies in GeV, cross sections in pb, luminosities in pb^-1. Paths are relative to the file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -62,10 +63,10 @@ class MorphingConfig(Section):
 
     max_overall_power: Count = 4
     bsm_max_power: Count | None = None
-    standard_model: list[Text] = []
-    production: list[Text] = []
-    decay: list[Text] = []
-    shared: list[Text] = []
+    standard_model: tuple[Text, ...] = ()
+    production: tuple[Text, ...] = ()
+    decay: tuple[Text, ...] = ()
+    shared: tuple[Text, ...] = ()
     fixed_terms: bool = False
     components: list[list[int]] | None = None
     morphing_basis: list[Text] | None = None
@@ -88,7 +89,7 @@ class SetupConfig(Section):
 
     parameters: Annotated[dict[Text, ParameterConfig], Field(min_length=1)]
     benchmarks: dict[Text, dict[Text, float]]
-    systematics: dict[Text, dict[Text, Any]] = {}
+    systematics: dict[Text, dict[Text, Any]] = Field(default_factory=dict)
     morphing: MorphingConfig | None = None
     finite_differences: DifferencesConfig | None = None
 
@@ -97,7 +98,7 @@ class DrellYanConfig(Section):
     """Events from the built-in generator; see `columnminer.generate.drellyan.DrellYan`."""
 
     events: dict[Text, Count]
-    generator: dict[Text, Any] = {}
+    generator: dict[Text, Any] = Field(default_factory=dict)
     seed: Seed | None = None
 
 
@@ -116,7 +117,7 @@ class SampleConfig(Section):
     data: bool = False
     k_factor: Positive = 1.0
     cross_section: Positive | None = None
-    systematics: list[Text] = []
+    systematics: tuple[Text, ...] = ()
     name: Text | None = None
 
 
@@ -214,16 +215,16 @@ class HistogramConfig(Section):
 class LimitsConfig(Section):
     """Limits on a grid of the parameters; see `columnminer.expected_limits`.
 
-    Each of `estimators` and `histograms`, and the rate, gives limits of its own, on the same grid. `exact` adds those of
-    the exact likelihood, for events of the built-in generator.
+    Each of `estimators` and `histograms`, and the rate, gives limits of its own, on the same grid. `exact` adds those
+    of the exact likelihood, for events of the built-in generator.
     """
 
     luminosity: Positive
     grid: Annotated[dict[Text, tuple[float, float, Count]], Field(min_length=1)]
     theta_true: Point
     include_rate: bool = True
-    estimators: list[Name] = []
-    histograms: dict[Name, HistogramConfig] = {}
+    estimators: tuple[Name, ...] = ()
+    histograms: dict[Name, HistogramConfig] = Field(default_factory=dict)
     rate: bool = False
     exact: bool = False
 
@@ -235,8 +236,8 @@ class InformationConfig(Section):
     theta: Point
     truth: bool = True
     rate: bool = True
-    estimators: list[Name] = []
-    histograms: dict[Name, HistogramConfig] = {}
+    estimators: tuple[Name, ...] = ()
+    histograms: dict[Name, HistogramConfig] = Field(default_factory=dict)
     exact: bool = False
 
 
@@ -245,8 +246,8 @@ class ReportConfig(Section):
 
     title: Text | None = None
     observables: list[Text] | None = None
-    thetas: dict[Text, Point] = {}
-    labels: dict[Text, Text] = {}
+    thetas: dict[Text, Point] = Field(default_factory=dict)
+    labels: dict[Text, Text] = Field(default_factory=dict)
 
 
 class AnalysisConfig(Section):
@@ -255,11 +256,11 @@ class AnalysisConfig(Section):
     seed: Seed = 0
     setup: SetupConfig | Text | None = None
     generate: GenerateConfig | None = None
-    samples: list[SampleConfig] = []
+    samples: tuple[SampleConfig, ...] = ()
     selection: SelectionConfig | None = None
     process: ProcessConfig = ProcessConfig()
     sampling: SamplingConfig = SamplingConfig()
-    estimators: dict[Name, EstimatorConfig] = {}
+    estimators: dict[Name, EstimatorConfig] = Field(default_factory=dict)
     limits: LimitsConfig | None = None
     information: InformationConfig | None = None
     report: ReportConfig = ReportConfig()
@@ -287,7 +288,7 @@ class AnalysisConfig(Section):
             self._exact_only_generated(exact=self.information.exact, where="information")
         return self
 
-    def _known(self, names: list[str], known: list[str], kind: str, where: str) -> None:
+    def _known(self, names: Sequence[str], known: list[str], kind: str, where: str) -> None:
         for i, name in enumerate(names):
             if name not in known:
                 msg = f"no {kind} estimator is called {name!r}.{did_you_mean(name, known)}"

@@ -6,6 +6,7 @@ evaluated: YAML is loaded by the safe loader (no tags that build objects), and t
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
@@ -25,6 +26,8 @@ __all__ = ["Section", "check_document", "misplaced", "read_document"]
 _MAX_BYTES = 10_000_000
 _MAX_DEPTH = 50
 _MAX_NODES = 200_000
+_FROM_YAML = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What PyYAML lets out for control characters, dates that do not exist, tags on values that they do not suit."""
 
 
 class Section(BaseModel):
@@ -94,20 +97,7 @@ def read_document(path: Path, model: type[S]) -> S:
 
 def check_document(text: str, model: type[S], name: str = "document") -> S:
     """Check YAML text against `model`; `name` is what messages call it. See `read_document`."""
-    loader = _Loader(text)
-    try:
-        root = loader.get_single_node()
-        _check_size(root, name)
-        value = {} if root is None else loader.construct_document(root)
-    except yaml.MarkedYAMLError as reason:
-        line = f":{reason.problem_mark.line + 1}" if reason.problem_mark else ""
-        msg = f"{name}{line}: not valid YAML: {reason.problem}"
-        raise InputError(msg) from reason
-    except (yaml.YAMLError, ValueError, RecursionError) as reason:
-        msg = f"{name}: not valid YAML: {str(reason).splitlines()[0]}"
-        raise InputError(msg) from reason
-    finally:
-        loader.dispose()
+    root, value = _parse(text, name)
     try:
         return model.model_validate(value)
     except ValidationError as reason:
@@ -116,6 +106,24 @@ def check_document(text: str, model: type[S], name: str = "document") -> S:
         # Where alternatives were tried, the one that got furthest into the document is the one that was meant.
         error = max(errors, key=lambda e: (e["type"] == "misplaced", len(e["loc"])))
         raise InputError(_sentence(error, root, name) + more) from None
+
+
+def _parse(text: str, name: str) -> tuple[yaml.Node | None, Any]:
+    """Return the tree of nodes, which know their lines, and the value made from it."""
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        _check_size(root, name)
+        return root, {} if root is None else loader.construct_document(root)
+    except yaml.MarkedYAMLError as reason:
+        line = f":{reason.problem_mark.line + 1}" if reason.problem_mark else ""
+        msg = f"{name}{line}: not valid YAML: {reason.problem}"
+        raise InputError(msg) from reason
+    except InputError:
+        raise
+    except _FROM_YAML as reason:
+        msg = f"{name}: not valid YAML: {' '.join(str(reason).split())}"
+        raise InputError(msg) from reason
 
 
 def _check_size(root: yaml.Node | None, name: str) -> None:
@@ -140,6 +148,9 @@ def _sentence(error: ErrorDetails, root: yaml.Node | None, name: str) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "missing":
         message = f"the key {loc[-1]!r} is missing"
+    elif error["type"] == "literal_error":
+        known = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+        message = f"{error['input']!r} is not known here.{did_you_mean(str(error['input']), known)}"
     elif error["type"] != "misplaced" and isinstance(error["input"], str | int | float | bool):
         message = f"{message}, not {error['input']!r}"
     where = f" {path}:" if path else ""

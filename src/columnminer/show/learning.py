@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-    from columnminer.learn.training import History
+    from columnminer.learn.history import History
 
 __all__ = ["plot_agreement", "plot_learning"]
 

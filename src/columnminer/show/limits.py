@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from columnminer.infer.limits import Limits
 
@@ -69,7 +69,10 @@ def plot_limits(
     draw = _contours if len(names) == 2 else _curve
     handles = []
     for i, (name, result) in enumerate(results.items()):
-        draw(ax, result, i, sorted(levels))
+        if result.grid is None:
+            msg = "plot_limits draws limits on a grid, not on a list of points"
+            raise InputError(msg)
+        draw(ax, result, result.grid.axes, i, sorted(levels))
         if name:
             handles.append(_legend_entry(name, i, with_marker=len(names) == 2))
     if truth is not None:
@@ -91,8 +94,10 @@ def plot_limits(
     return ax
 
 
-def _contours(ax: Axes, result: Limits, index: int, levels: Sequence[float]) -> None:
-    x, y = result.grid.axes
+def _contours(
+    ax: Axes, result: Limits, lines: tuple[NDArray[np.float64], ...], index: int, levels: Sequence[float]
+) -> None:
+    x, y = lines
     # With two degrees of freedom log p is the log likelihood ratio itself: a parabola, where p falls over decades from
     # one grid point to the next and would be interpolated badly.
     log_p = np.log(np.maximum(result.p_value, 1e-300)).reshape(len(x), len(y))
@@ -115,8 +120,10 @@ def _contours(ax: Axes, result: Limits, index: int, levels: Sequence[float]) -> 
     ax.set_ylim(y[0], y[-1])
 
 
-def _curve(ax: Axes, result: Limits, index: int, levels: Sequence[float]) -> None:
-    (x,) = result.grid.axes
+def _curve(
+    ax: Axes, result: Limits, lines: tuple[NDArray[np.float64], ...], index: int, levels: Sequence[float]
+) -> None:
+    (x,) = lines
     style = look(index)
     ax.plot(x, result.p_value, color=style.colour, linestyle=style.dash)
     ax.set_yscale("log")

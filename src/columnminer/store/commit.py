@@ -38,8 +38,8 @@ def require_free(path: Path, *, replace: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def staged(final: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `final`, and rename it to `final` when the block ends without an error.
+def staged(final: Path, *, replace: bool = False, within: Path | None = None) -> Iterator[Path]:
+    """Yield an empty temporary folder, and rename it to `final` when the block ends without an error.
 
     Parameters
     ----------
@@ -47,6 +47,8 @@ def staged(final: Path, *, replace: bool = False) -> Iterator[Path]:
         Where the folder is to appear.
     replace
         Whether a folder that is there already gives way (by two renames, so that no reader sees a mixture).
+    within
+        Where to put the temporary folder, on the same file system; None: beside `final`.
 
     Raises
     ------
@@ -54,8 +56,7 @@ def staged(final: Path, *, replace: bool = False) -> Iterator[Path]:
         If `final` is there at the end (another writer was first) and may not be replaced; ours is deleted.
     """
     require_free(final, replace=replace)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}.tmp")
+    temporary = (within or final.parent) / f".{final.name}.{uuid.uuid4().hex}.tmp"
     temporary.mkdir()
     try:
         yield temporary

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import InputError, UnknownNameError, did_you_mean
-from columnminer.model.systematics import nuisance_coefficients
+from columnminer.model.systematics import nuisance_coefficients, nuisance_factor, nuisance_log_gradients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,15 +57,18 @@ class NuisanceColumn:
     systematic : str
         The systematic uncertainty that it belongs to.
     up : int
-        Column of the weights at nu = 1 (and theta at the reference benchmark).
+        Column of the weights at nu = step (and theta at the reference benchmark).
     down : int or None
-        Column of the weights at nu = -1, None for a one-sided variation.
+        Column of the weights at nu = -step, None for a one-sided variation.
+    step : float
+        Value of nu to which these weights belong.
     """
 
     name: str
     systematic: str
     up: int
     down: int | None = None
+    step: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -113,23 +116,23 @@ class Block:
     def nuisance_coefficients(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """First- and second-order coefficients a and b of log f, each (n_nu, n)."""
         reference = self.benchmark_weights[:, self.setup.benchmark_names.index(self.setup.reference)]
+        varied = self.nuisance_weights.T
         pairs = [
-            nuisance_coefficients(
-                reference,
-                self.nuisance_weights[:, c.up],
-                None if c.down is None else self.nuisance_weights[:, c.down],
-            )
+            nuisance_coefficients(varied[c.up], None if c.down is None else varied[c.down], reference, c.step)
             for c in self.nuisances
         ]
         shape = (len(pairs), len(self))
         return np.reshape([a for a, _ in pairs], shape), np.reshape([b for _, b in pairs], shape)
 
-    def nuisance_factor(self, nu: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return f(nu) of each event, (n,), for one nu (n_nu,)."""
-        if not np.any(nu):
-            return np.ones(len(self))
-        a, b = self.nuisance_coefficients
-        return np.asarray(np.exp(nu @ a + nu**2 @ b))
+    def nuisance_factors(self, nus: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return f at each nu (n_points, n_nu): (n_points, n), or (n_points, 1) of ones where all nu are 0."""
+        if not nus.any():
+            return np.ones((len(nus), 1))
+        return nuisance_factor(*self.nuisance_coefficients, nus)
+
+    def nuisance_log_gradients(self, nus: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return d log f / d nu at each nu (n_points, n_nu): (n_points, n_nu, n)."""
+        return nuisance_log_gradients(*self.nuisance_coefficients, nus)
 
     def weights(self, theta: Any, nu: Any = None) -> NDArray[np.float64]:
         """Return the weights [pb] at each theta, (n_theta, n).
@@ -141,7 +144,8 @@ class Block:
         nu
             Nuisance parameters: None (all 0), one point (n_nu,) or dict for all theta, or one for each (n_theta, n_nu).
         """
-        return self._combine(self.setup.weights(theta), self._own_weight) * self._factors(theta, nu)
+        combined = self._combine(self.setup.weights(theta), self.benchmark_weights[:, 0])
+        return combined * self.nuisance_factors(nuisance_points(nu, self.nuisances, len(combined)))
 
     def weight_gradients(self, theta: Any, nu: Any = None) -> NDArray[np.float64]:
         """Return the gradients of the weights [pb], (n_theta, n_directions, n).
@@ -151,16 +155,10 @@ class Block:
         gradients = np.stack([self._combine(m, 0.0) for m in self.setup.weight_gradients(theta)])
         if nu is None:
             return gradients
-        factors = self._factors(theta, nu)
-        nus = nuisance_points(nu, self.nuisances, len(factors))
-        a, b = self.nuisance_coefficients
-        slopes = a + 2.0 * b * nus[:, :, np.newaxis]
-        varied = self.weights(theta, nu)[:, np.newaxis] * slopes
-        return np.concatenate([gradients * factors[:, np.newaxis], varied], axis=1)
-
-    @property
-    def _own_weight(self) -> NDArray[np.float64]:
-        return self.benchmark_weights[:, 0]
+        nus = nuisance_points(nu, self.nuisances, len(gradients))
+        along_theta = gradients * self.nuisance_factors(nus)[:, np.newaxis]
+        along_nu = self.weights(theta, nus)[:, np.newaxis] * self.nuisance_log_gradients(nus)
+        return np.concatenate([along_theta, along_nu], axis=1)
 
     def _combine(
         self, coefficients: NDArray[np.float64], background: NDArray[np.float64] | float
@@ -170,15 +168,6 @@ class Block:
         if self.background.any():
             combined = np.where(self.background, background, combined)
         return combined
-
-    def _factors(self, theta: Any, nu: Any) -> NDArray[np.float64]:
-        """f(nu), (n_theta, n), or (n_theta, 1) of ones where no nuisance parameter moves."""
-        n_theta = len(self.setup.thetas(theta))
-        nus = nuisance_points(nu, self.nuisances, n_theta)
-        if not nus.any():
-            return np.ones((n_theta, 1))
-        points, which = np.unique(nus, axis=0, return_inverse=True)
-        return np.stack([self.nuisance_factor(point) for point in points])[which.reshape(-1)]
 
 
 def nuisance_points(nu: Any, nuisances: tuple[NuisanceColumn, ...], n_theta: int) -> NDArray[np.float64]:
@@ -242,15 +231,14 @@ class Moments:
         background = background_squared = 0.0
         varied, background_varied = np.zeros((len(nu), n_benchmarks)), np.zeros(len(nu))
         for block in blocks:
-            weights = block.benchmark_weights * block.nuisance_factor(nu)[:, np.newaxis]
+            weights = block.benchmark_weights * block.nuisance_factors(nu[np.newaxis]).T
             signal, rest = weights[~block.background], weights[block.background, 0]
             first += signal.sum(axis=0)
             second += signal.T @ signal
             background += float(rest.sum())
             background_squared += float(rest @ rest)
             if len(nu):
-                a, b = block.nuisance_coefficients
-                slopes = a + 2.0 * b * nu[:, np.newaxis]
+                (slopes,) = block.nuisance_log_gradients(nu[np.newaxis])
                 varied += slopes[:, ~block.background] @ signal
                 background_varied += slopes[:, block.background] @ rest
         return cls(first, second, background, background_squared, varied, background_varied)

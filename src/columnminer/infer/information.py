@@ -1,0 +1,107 @@
+"""An information matrix with its covariance: sums, projections, profiles, errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from columnminer.errors import InputError, MissingError, UnknownNameError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Information"]
+
+
+@dataclass(frozen=True)
+class Information:
+    """Fisher information about named parameters.
+
+    Attributes
+    ----------
+    information : numpy.ndarray
+        (n, n) symmetric; in inverse units of the parameters, squared.
+    covariance : numpy.ndarray
+        (n, n, n, n) covariance of its entries from the finite number of simulated events.
+    parameter_names : tuple of str
+        Rows and columns.
+    """
+
+    information: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    parameter_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        n = len(self.parameter_names)
+        if self.information.shape != (n, n) or self.covariance.shape != (n, n, n, n):
+            msg = (
+                f"an information about {n} parameters has shape {(n, n)} and covariance {(n, n, n, n)}, not "
+                f"{self.information.shape} and {self.covariance.shape}"
+            )
+            raise InputError(msg)
+
+    @property
+    def error(self) -> NDArray[np.float64]:
+        """Standard error of each entry, (n, n)."""
+        return np.sqrt(np.einsum("ijij->ij", self.covariance))
+
+    def __add__(self, other: Information) -> Information:
+        """Add the information of independent data about the same parameters, from independent simulations."""
+        if not isinstance(other, Information):
+            return NotImplemented
+        if self.parameter_names != other.parameter_names:
+            both = " and ".join(", ".join(i.parameter_names) for i in (self, other))
+            msg = f"cannot add informations about {both}"
+            raise InputError(msg)
+        return Information(
+            self.information + other.information, self.covariance + other.covariance, self.parameter_names
+        )
+
+    def project(self, names: Sequence[str]) -> Information:
+        """Return the information about some parameters if all others are known."""
+        keep = self._indices(names)
+        return Information(
+            self.information[np.ix_(keep, keep)], self.covariance[np.ix_(keep, keep, keep, keep)], tuple(names)
+        )
+
+    def profile(self, names: Sequence[str]) -> Information:
+        r"""Return the information about some parameters if all others are fitted.
+
+        With t the parameters kept and n the others, :math:`I' = I_{tt} - B I_{nt}` where :math:`B = I_{tn} I_{nn}^{-1}`
+        (arXiv:1612.05261, section II C). Its variation is :math:`dI' = A\, dI\, A^T` with :math:`A = (1, -B)`, exactly
+        to first order, and so :math:`\mathrm{cov}'_{ijkl} = A_{ia} A_{jb} A_{kc} A_{ld}\, \mathrm{cov}_{abcd}`.
+
+        Raises
+        ------
+        MissingError
+            If nothing is known of the others, so that they cannot be fitted.
+        """
+        keep = self._indices(names)
+        rest = [i for i in range(len(self.parameter_names)) if i not in keep]
+        inner = self.information[np.ix_(rest, rest)]
+        if rest and np.linalg.matrix_rank(inner) < len(rest):
+            others = ", ".join(self.parameter_names[i] for i in rest)
+            msg = f"the information about {others} is singular: project, or add what constrains them"
+            raise MissingError(msg)
+        transform = np.zeros((len(keep), len(self.parameter_names)))
+        transform[range(len(keep)), keep] = 1.0
+        transform[:, rest] = -np.linalg.solve(inner, self.information[np.ix_(rest, keep)]).T
+        return Information(
+            transform @ self.information @ transform.T,
+            np.einsum("ia,jb,kc,ld,abcd->ijkl", *[transform] * 4, self.covariance, optimize=True),
+            tuple(names),
+        )
+
+    def _indices(self, names: Sequence[str]) -> list[int]:
+        for name in names:
+            if name not in self.parameter_names:
+                msg = f"the information is not about {name!r}.{did_you_mean(name, self.parameter_names)}"
+                raise UnknownNameError(msg)
+        if isinstance(names, str) or not names or len(set(names)) != len(names):
+            msg = f"a list of different parameter names is needed, not {names!r}"
+            raise InputError(msg)
+        return [self.parameter_names.index(name) for name in names]

@@ -1,0 +1,212 @@
+"""Unbinned likelihood from an estimated likelihood ratio, with the rate beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from columnminer.errors import InputError, MissingError
+from columnminer.infer.events import AsimovEvents, Dataset, StoredEvents
+from columnminer.infer.likelihood import Likelihood, LogTerms, Params
+from columnminer.infer.rate import RateLikelihood
+from columnminer.streams import Seed, seed_sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from columnminer.infer.events import Events, Partition
+    from columnminer.store.eventstore import EventStore
+
+__all__ = ["NeuralLikelihood", "RatioLike"]
+
+_PAIRS = 2**22
+"""Pairs of (theta, event) evaluated at a time: bounds the memory whatever the grid and the number of events."""
+
+
+@runtime_checkable
+class RatioLike(Protocol):
+    """An estimator of log p(x|theta) / p(x|reference), such as `columnminer.learn.estimators.RatioEstimator`."""
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """What theta is."""
+        ...
+
+    def log_ratio(
+        self,
+        x: NDArray[np.float64],
+        theta: NDArray[np.float64],
+        *,
+        pairing: Literal["pairs", "grid"] = "pairs",
+        names: Sequence[str] | None = None,
+    ) -> NDArray[np.float64]:
+        """Return log ratios, (n_theta, n_x) with ``pairing="grid"``."""
+        ...
+
+    def score(
+        self, x: NDArray[np.float64], theta: NDArray[np.float64], *, names: Sequence[str] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the gradients of the log ratio in theta, (n_x, n_par), one theta for each event."""
+        ...
+
+
+class NeuralLikelihood(Likelihood):
+    r"""Extended likelihood of events x_e, up to a constant.
+
+    .. math:: \log L(\theta) = \log\mathrm{Pois}(n \mid L\sigma(\theta))
+       + \sum_e w_e \log\hat r(x_e|\theta), \qquad \hat r(x|\theta) \approx p(x|\theta) / p(x|\theta_\mathrm{ref})
+
+    with n the sum of the weights w_e: 1 for recorded events, fractions for Asimov data. Data are a `Dataset`. Several
+    pseudo-experiments that share events are `Events` with weights (n_toys, n).
+
+    Parameters
+    ----------
+    estimator
+        Of the likelihood ratio.
+    rate
+        Likelihood of the number of events.
+    events
+        Stored events that Asimov data and pseudo-experiments are made of; not those that the estimator was trained on.
+    include_rate
+        Whether the number of events counts (the first term).
+
+    Raises
+    ------
+    InputError
+        If the estimator knows other parameters than the rate.
+    """
+
+    def __init__(
+        self,
+        estimator: RatioLike,
+        rate: RateLikelihood,
+        *,
+        events: StoredEvents | None = None,
+        include_rate: bool = True,
+    ) -> None:
+        super().__init__(rate.parameters)
+        if tuple(estimator.parameter_names) != self.names:
+            msg = (
+                f"the estimator knows the parameters {', '.join(estimator.parameter_names)}, the store "
+                f"{', '.join(self.names)}: train it on this store"
+            )
+            raise InputError(msg)
+        self.estimator = estimator
+        self.rate = rate
+        self.events = events
+        self.include_rate = include_rate
+
+    @classmethod
+    def from_store(
+        cls,
+        store: EventStore,
+        estimator: RatioLike,
+        luminosity: float,
+        *,
+        include_rate: bool = True,
+        partition: Partition = "test",
+        rate_partition: Partition = "all",
+        cuts: Sequence[str] = (),
+        efficiencies: Sequence[str] = (),
+    ) -> NeuralLikelihood:
+        """Return the likelihood from an estimator and a store.
+
+        Parameters
+        ----------
+        store
+            Simulated events.
+        estimator
+            Trained on events that pass the same cuts and efficiencies.
+        luminosity
+            [pb^-1].
+        include_rate
+            Whether the number of events counts.
+        partition
+            Events that Asimov data and pseudo-experiments are made of.
+        rate_partition
+            Events that give the total cross section.
+        cuts, efficiencies
+            Expressions of observables; data must pass the cuts, too.
+        """
+        rate = RateLikelihood.from_store(
+            store, luminosity, partition=rate_partition, cuts=cuts, efficiencies=efficiencies
+        )
+        events = StoredEvents(store, partition, cuts=cuts, efficiencies=efficiencies)
+        return cls(estimator, rate, events=events, include_rate=include_rate)
+
+    def as_data(self, data: Any) -> Dataset:
+        """Return the data set."""
+        if not isinstance(data, Dataset):
+            msg = f"data of an unbinned likelihood are events: Events(x, names), not {type(data).__name__}"
+            raise InputError(msg)
+        return data
+
+    def terms(self, points: NDArray[np.float64], data: Any) -> LogTerms:
+        """Return the weighted sum of log ratios, and the log probability of the number of events."""
+        thetas = points.reshape(-1, points.shape[-1])
+
+        def log_ratios(x: NDArray[np.float64], names: tuple[str, ...]) -> NDArray[np.float64]:
+            ratios = self.estimator.log_ratio(x, thetas, pairing="grid", names=names)
+            return np.asarray(ratios, dtype=np.float64).reshape(*points.shape[:-1], len(x))
+
+        kinematic, n = self._summed(data, log_ratios, max(1, _PAIRS // len(thetas)))
+        rate = self.rate.terms(points, n).rate if self.include_rate else np.zeros_like(kinematic)
+        return LogTerms(kinematic=kinematic, rate=rate)
+
+    def term_gradients(self, points: NDArray[np.float64], data: Any) -> NDArray[np.float64]:
+        """Return the weighted sum of the estimated scores, and the gradient of the rate term."""
+        thetas = points.reshape(-1, points.shape[-1])
+
+        def scores(x: NDArray[np.float64], names: tuple[str, ...]) -> NDArray[np.float64]:
+            each = [self.estimator.score(x, np.broadcast_to(t, (len(x), len(t))), names=names) for t in thetas]
+            return np.moveaxis(np.reshape(each, (*points.shape[:-1], len(x), -1)), -1, 0).astype(np.float64)
+
+        # The parameters stand first while summing, so that the batch axes of points and weights line up.
+        kinematic, n = self._summed(data, scores, max(1, _PAIRS // thetas.size))
+        gradient = np.moveaxis(kinematic, 0, -1)
+        return gradient + self.rate.term_gradients(points, n) if self.include_rate else gradient
+
+    def _summed(
+        self,
+        data: Dataset,
+        function: Callable[[NDArray[np.float64], tuple[str, ...]], NDArray[np.float64]],
+        step: int,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the sums over events of weight times function (..., n), and of weights; `step` events at a time."""
+        total: NDArray[np.float64] = np.zeros(())
+        number: NDArray[np.float64] = np.zeros(())
+        for x_block, weight_block in data.blocks():
+            passed = self.rate.cuts(x_block, data.names) if self.rate.cuts is not None else slice(None)
+            x, weights = x_block[passed], weight_block[..., passed]
+            for start in range(0, max(len(x), 1), step):
+                some, weight = x[start : start + step], weights[..., start : start + step]
+                total = total + np.einsum("...n,...n->...", function(some, data.names), weight)
+                number = number + weight.sum(axis=-1)
+        if not np.isfinite(total).all():
+            msg = "the estimator gives log ratios that are not finite for these events: look at their observables"
+            raise MissingError(msg)
+        return total, number
+
+    def expected(self, params: Params = None, **by_name: ArrayLike) -> NDArray[np.float64]:
+        """Return the expected number of events, [...]."""
+        return self.rate.expected(params, **by_name)
+
+    def asimov(self, params: Params = None, **by_name: ArrayLike) -> AsimovEvents:
+        """Return the stored events, weighted to the expectation at one point; they are read when needed."""
+        point = self.point(params, by_name)
+        return AsimovEvents(self._stored(), point, float(self.rate.mean(point)))
+
+    def simulate(self, seed: Seed, params: Params = None, **by_name: ArrayLike) -> Events:
+        """Return unweighted events drawn from the stored ones, a Poisson number of them."""
+        point = self.point(params, by_name)
+        rng = np.random.default_rng(seed_sequence(seed, "events"))
+        return self._stored().draw(point, int(rng.poisson(self.rate.mean(point))), rng)
+
+    def _stored(self) -> StoredEvents:
+        if self.events is None:
+            msg = "this likelihood has no stored events to make data of: build it with from_store"
+            raise MissingError(msg)
+        return self.events

@@ -1,0 +1,154 @@
+"""Training samples become the columns that a loss needs; what is wrong with them is found here.
+
+Scores are given in scaled parameters: with theta = mean + scale * u, the gradient with respect to u is scale * t.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from columnminer.errors import InputError, MissingError, UnknownNameError, did_you_mean
+from columnminer.learn.losses import LOG_RATIO_LIMIT, ratio_method
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from columnminer.learn.scaling import Scaling
+    from columnminer.sample.samples import Samples
+
+__all__ = ["pick_features", "ratio_columns", "required", "score_columns", "single_point"]
+
+
+def ratio_columns(
+    samples: Samples, method: str, features: Sequence[str], scalings: Mapping[str, Scaling]
+) -> dict[str, NDArray[Any]]:
+    """Return the network's inputs (theta0, x), the labels y, and the gold that a ratio method needs, as columns.
+
+    Raises
+    ------
+    InputError
+        If labels are not 0 or 1, a class has no events, or gold is NaN or negative.
+    MissingError
+        If the samples lack what the method needs.
+    """
+    gold = ratio_method(method).gold
+    theta = scalings["theta"].apply(required(samples, "theta0", method))
+    x = scalings["x"].apply(pick_features(samples.x[:], samples.feature_names, features))
+    y = required(samples, "y", method)
+    _check_labels(y)
+    columns: dict[str, NDArray[Any]] = {"inputs": np.concatenate([theta, x], axis=1), "y": y}
+    if "r_xz" in gold:
+        r_xz = required(samples, "r_xz", method)
+        _check_ratios(r_xz)
+        with np.errstate(divide="ignore"):
+            log_r = np.log(r_xz)
+        columns["s_xz"] = 1.0 / (1.0 + r_xz)
+        columns["log_r_xz"] = np.clip(log_r, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+    if "t_xz" in gold:
+        columns["t_xz"] = required(samples, "t_xz", method) * scalings["theta"].scale
+    return columns | _weights(samples)
+
+
+def score_columns(
+    samples: Samples, method: str, features: Sequence[str], scalings: Mapping[str, Scaling]
+) -> dict[str, NDArray[Any]]:
+    """Return the network's inputs x and the joint score in units of its size, as columns."""
+    x = scalings["x"].apply(pick_features(samples.x[:], samples.feature_names, features))
+    return {"inputs": x, "t_xz": scalings["score"].apply(required(samples, "t_xz", method))} | _weights(samples)
+
+
+def _weights(samples: Samples) -> dict[str, NDArray[Any]]:
+    """Signed weights, scaled to mean 1, if there are any."""
+    if samples.weights is None:
+        return {}
+    weights = np.asarray(samples.weights[:], dtype=np.float64)
+    mean = weights.mean()
+    if not mean > 0.0:
+        msg = f"the weights of the training samples have mean {mean}, but it must be positive"
+        raise InputError(msg)
+    return {"weight": weights / mean}
+
+
+def _check_labels(y: NDArray[Any]) -> None:
+    wrong = (y != 0) & (y != 1)
+    if wrong.any():
+        msg = f"labels y are 0 (numerator) or 1 (denominator), but event {wrong.argmax()} has y = {y[wrong.argmax()]}"
+        raise InputError(msg)
+    if (y == y[0]).all():
+        msg = f"all {len(y)} events have the label y = {y[0]:g}: a ratio needs events of both classes"
+        raise InputError(msg)
+
+
+def _check_ratios(r_xz: NDArray[Any]) -> None:
+    wrong = ~(r_xz >= 0)
+    if wrong.any():
+        event = int(wrong.argmax())
+        msg = (
+            f"r_xz must not be negative or NaN, but is {r_xz[event]} in event {event} and wrong in {wrong.sum()} of "
+            f"{len(r_xz)} events; with negative weights, use CARL with signed weights, or clip them when sampling"
+        )
+        raise InputError(msg)
+
+
+def pick_features(x: NDArray[Any], names: Sequence[str] | None, features: Sequence[str]) -> NDArray[np.float64]:
+    """Return the columns of x called `features`, (n, n_features); without `names`, x must have just these columns.
+
+    Raises
+    ------
+    UnknownNameError
+        If a feature is not among the names.
+    InputError
+        If shapes do not fit, or a feature is not finite.
+    """
+    columns = tuple(features) if names is None else tuple(names)
+    if x.ndim != 2 or x.shape[1] != len(columns):
+        msg = f"x needs shape (n, {len(columns)}) with the columns {', '.join(columns)}, but has shape {x.shape}"
+        raise InputError(msg)
+    for name in features:
+        if name not in columns:
+            msg = f"the feature {name!r} is not among the columns of x.{did_you_mean(name, columns)}"
+            raise UnknownNameError(msg)
+    chosen = np.asarray(x[:, [columns.index(name) for name in features]], dtype=np.float64)
+    finite = np.isfinite(chosen)
+    if not finite.all():
+        event, feature = np.argwhere(~finite)[0]
+        msg = (
+            f"the feature {features[feature]!r} is {chosen[event, feature]} in event {event} "
+            f"(and not finite in {(~finite).any(axis=1).sum()} events): select events that have it, or give it a default"
+        )
+        raise InputError(msg)
+    return chosen
+
+
+def required(samples: Samples, name: str, method: str) -> NDArray[np.floating[Any]]:
+    """Return an array of the training samples that a method needs.
+
+    Raises
+    ------
+    MissingError
+        If the samples do not have it.
+    """
+    values = getattr(samples, name)
+    if values is None:
+        msg = f"{method} needs {name}, which these samples do not hold"
+        raise MissingError(msg)
+    return np.asarray(values[:])
+
+
+def single_point(points: NDArray[np.floating[Any]], what: str) -> NDArray[np.float64]:
+    """Return the one parameter point that all rows of (n, n_par) points are.
+
+    Raises
+    ------
+    InputError
+        If they are not all the same.
+    """
+    if (points != points[0]).any():
+        other = int((points != points[0]).any(axis=1).argmax())
+        msg = f"{what} must be one and the same in all events, but is {points[0]} in event 0 and {points[other]} in {other}"
+        raise InputError(msg)
+    return points[0].astype(np.float64)

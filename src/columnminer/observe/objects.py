@@ -1,0 +1,199 @@
+"""The physics objects of a batch, `e mu tau j a l v met p ...`, built from what it holds when they are asked for.
+
+Parton-level events: the final-state particles (status 1) are `p_truth`, in the order of the file; those that a detector
+knows of (`species`), as it measures them, are `p`, and the collections are their species by falling pT. Particles of no
+species are invisible; the missing momentum balances the visible ones. Events with reconstructed objects are taken as
+they are; only acceptance cuts act on them.
+
+As in MadMiner, phi of measured particles lies in [0, 2 pi), that of sums and of the missing momentum in (-pi, pi].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import awkward as ak
+import numpy as np
+
+from columnminer.arithmetic import Number
+from columnminer.errors import InputError, MissingError
+from columnminer.expressions import Kind
+from columnminer.momenta import Collection, Momenta, Particle
+from columnminer.observe import arrays
+from columnminer.observe.detector import Detector
+from columnminer.observe.species import known, species
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from columnminer.schema import EventBatch
+
+__all__ = ["OBJECTS", "Definition", "Objects"]
+
+Value: TypeAlias = Number | Particle | Collection
+Definition: TypeAlias = Callable[[ak.Array], Any]
+
+_SPECIES = ("e", "mu", "tau", "j", "a", "v")
+_HEADER = ("scale", "alpha_qed", "alpha_qcd", "process_id")
+
+OBJECTS: dict[str, Kind] = {
+    **dict.fromkeys((*_SPECIES, "l", "p", "p_truth"), Kind.COLLECTION),
+    **dict.fromkeys(("met", "visible", "all"), Kind.PARTICLE),
+    **dict.fromkeys(("n_particles", *_HEADER), Kind.NUMBER),
+}
+"""The names that expressions know. Electrons, muons, taus, jets, photons, neutrinos; leptons (e and mu), measured
+particles, true particles. Missing momentum, the sum of all visible particles, the sum of both. Numbers of the event."""
+
+
+class Objects(Mapping[str, Value]):
+    """What each name stands for in one batch, built when asked for.
+
+    Parameters
+    ----------
+    batch
+        The events.
+    detector
+        How they are measured; None: perfectly.
+    definitions
+        name -> function of the awkward events, which have our objects as further fields, that returns what the name
+        shall stand for: momentum records (n_events, var), in the order wanted; under the names of single particles
+        records (n_events,), under those of numbers numbers (n_events,).
+    key
+        From `streams.key`: the random numbers of the detector.
+
+    Raises
+    ------
+    InputError
+        If a detector is to smear objects that have been reconstructed.
+    """
+
+    def __init__(
+        self,
+        batch: EventBatch,
+        detector: Detector | None = None,
+        definitions: Mapping[str, Definition] | None = None,
+        key: int = 0,
+    ) -> None:
+        self._batch = batch
+        self._detector = detector or Detector()
+        self._definitions = definitions or {}
+        self._key = key
+        self._built: dict[str, Value] = {}
+        self._fields = set(ak.fields(batch.events))
+        reconstructed = bool(self._fields & {*_SPECIES, "met"})
+        if reconstructed and not self._detector.ideal:
+            msg = (
+                f"{batch.source}: these events hold reconstructed objects, which a detector has seen already: "
+                "leave out resolutions, met_noise and efficiencies; pt_min and eta_max may be set"
+            )
+            raise InputError(msg)
+        self._builders: dict[str, Callable[[], Value]] = {
+            **{name: partial(self._reconstructed if reconstructed else self._parton_level, name) for name in _SPECIES},
+            "l": lambda: self._collection("e").merged(self._collection("mu")).by_pt(),
+            "p": self._measured,
+            "p_truth": lambda: self._record.where(self._final),
+            "met": self._reconstructed_met if reconstructed else self._balance,
+            "visible": self._reconstructed_sum if reconstructed else lambda: self._visible.total(),
+            "all": lambda: self._particle("visible") + self._particle("met"),
+            "n_particles": lambda: self._record.length(),
+            **{name: partial(self._header, name) for name in _HEADER},
+        }
+
+    def __getitem__(self, name: str) -> Value:
+        if name not in self._built:
+            self._built[name] = self._defined(name) if name in self._definitions else self._builders[name]()
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**OBJECTS, **self._definitions})
+
+    def __len__(self) -> int:
+        return len(OBJECTS.keys() | self._definitions.keys())
+
+    @cached_property
+    def events(self) -> ak.Array:
+        """The awkward events with our objects as further fields; what a batch cannot give is left out."""
+        events = self._batch.events
+        for name in self:
+            try:
+                value = None if OBJECTS.get(name) is Kind.NUMBER else self[name]
+            except MissingError:
+                continue
+            if isinstance(value, Collection | Particle):
+                events = ak.with_field(events, arrays.to_awkward(value), name)
+        return events
+
+    def _collection(self, name: str) -> Collection:
+        return cast("Collection", self[name])
+
+    def _particle(self, name: str) -> Particle:
+        return cast("Particle", self[name])
+
+    def _defined(self, name: str) -> Value:
+        """Return an object of the user's definition; a new name is a collection."""
+        array = self._definitions[name](Objects(self._batch, self._detector, key=self._key).events)
+        what = f"{self._batch.source}: the object {name!r}"
+        kind = OBJECTS.get(name, Kind.COLLECTION)
+        if kind is Kind.COLLECTION:
+            return arrays.collection(array, what, len(self._batch))
+        if kind is Kind.PARTICLE:
+            return arrays.particle(array, what, len(self._batch))
+        return arrays.number(array, what, len(self._batch))
+
+    def _field(self, name: str) -> tuple[ak.Array, str, int]:
+        """Return a field of the events, what to call it, and how many events there are."""
+        if name not in self._fields:
+            held = ", ".join(sorted(self._fields))
+            msg = f"{self._batch.source}: these events give no {name!r}; they hold {held}"
+            raise MissingError(msg)
+        return self._batch.events[name], f"{self._batch.source}: {name}", len(self._batch)
+
+    def _header(self, name: str) -> Number:
+        return arrays.number(*self._field(name))
+
+    @cached_property
+    def _record(self) -> Collection:
+        """All particles of the event record, incoming and decayed ones too."""
+        return arrays.collection(*self._field("particles"))
+
+    @property
+    def _final(self) -> NDArray[np.bool_]:
+        return np.asarray(self._record.momenta["status"] == 1)
+
+    @cached_property
+    def _event_numbers(self) -> NDArray[np.int64]:
+        return self._batch.first_event + np.arange(len(self._batch))
+
+    def _measured(self) -> Collection:
+        record = self._record
+        chosen = self._final & known(record.momenta["pdgid"])
+        places = np.arange(len(chosen)) - record.offsets[record.event]
+        return self._detector.measure(record.where(chosen), self._event_numbers, places[chosen], self._key)
+
+    def _parton_level(self, name: str) -> Collection:
+        measured = self._collection("p")
+        return measured.where(species(measured.momenta["pdgid"], name)).by_pt()
+
+    @cached_property
+    def _visible(self) -> Collection:
+        measured = self._collection("p")
+        return measured.where(~species(measured.momenta["pdgid"], "v"))
+
+    def _balance(self) -> Particle:
+        """Return what balances the visible particles in the transverse plane."""
+        visible = self._particle("visible").momenta
+        noise_x, noise_y = self._detector.met_noise_xy(self._visible, self._event_numbers, self._key)
+        px, py = noise_x - visible["px"], noise_y - visible["py"]
+        return Particle(Momenta({"px": px, "py": py, "pz": np.zeros_like(px), "e": np.sqrt(px**2 + py**2)}))
+
+    def _reconstructed(self, name: str) -> Collection:
+        return self._detector.accepted(name, arrays.collection(*self._field(name))).by_pt()
+
+    def _reconstructed_sum(self) -> Particle:
+        first, *others = (self._collection(name).total() for name in ("e", "mu", "a", "j"))
+        return sum(others, first)
+
+    def _reconstructed_met(self) -> Particle:
+        return arrays.particle(*self._field("met"))

@@ -1,0 +1,66 @@
+"""What a PDG id means to a detector: which object the particle is measured as, its charge and its tags."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from particle.pdgid import charge
+
+from columnminer.momenta import KINEMATICS, Momenta
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+__all__ = ["FORMULAS", "SPECIES", "known", "species"]
+
+SPECIES = {
+    "e": (11,),
+    "mu": (13,),
+    "tau": (15,),
+    "a": (22,),
+    "j": (1, 2, 3, 4, 5, 6, 9, 21),
+    "v": (12, 14, 16),
+    "boson": (23, 24, 25),
+}
+"""Objects by absolute PDG id: what a detector knows of. An electroweak boson that did not decay is seen as such."""
+
+_LARGEST = 26
+_CODES = np.zeros(_LARGEST + 1, dtype=np.uint8)
+for _code, _ids in enumerate(SPECIES.values(), start=1):
+    _CODES[list(_ids)] = _code
+_CODE_OF = {name: code for code, name in enumerate(SPECIES, start=1)}
+
+
+def _codes(pdgid: NDArray[Any]) -> NDArray[np.uint8]:
+    return _CODES[np.minimum(np.abs(pdgid), _LARGEST)]
+
+
+def species(pdgid: NDArray[Any], *names: str) -> NDArray[np.bool_]:
+    """Return which particles are one of the named species, (n,) bool."""
+    codes = _codes(pdgid)
+    chosen = codes == _CODE_OF[names[0]]
+    for name in names[1:]:
+        chosen |= codes == _CODE_OF[name]
+    return chosen
+
+
+def known(pdgid: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which particles are of any species, (n,) bool."""
+    return _codes(pdgid) > 0
+
+
+def _charge(p: Momenta) -> NDArray[np.float64]:
+    """Return electric charges in units of the positron's; 0 for ids that mean nothing."""
+    ids, inverse = np.unique(p["pdgid"], return_inverse=True)
+    return np.array([float(charge(int(i)) or 0.0) for i in ids], dtype=np.float64)[inverse]
+
+
+def _tag(pdgid: int) -> Callable[[Momenta], NDArray[np.bool_]]:
+    return lambda p: np.abs(p["pdgid"]) == pdgid
+
+
+FORMULAS = {**KINEMATICS, "charge": _charge, "b_tag": _tag(5), "t_tag": _tag(6), "tau_tag": _tag(15)}
+"""Columns of particles whose PDG id is known; a tag is what a perfect detector would say."""

@@ -1,0 +1,228 @@
+"""Many independent tasks: in this process, in several, or on a cluster, with the same results.
+
+============================  =====================================================================
+``run_tasks(f, items)``       one after another, here: for a few tasks, and for finding mistakes
+``..., workers=8``            in processes of this machine
+``..., client=client``        on whatever a `distributed.Client` is connected to
+============================  =====================================================================
+
+Tasks have to be idempotent: one that was cut off may be run again. What fails is reported after all others are done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import time
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import cloudpickle
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from columnminer.errors import ColumnMinerError, InputError, TaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from distributed import Client
+
+__all__ = ["run_tasks"]
+
+_log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+LOG_INTERVAL = 10.0
+"""Seconds between lines of progress where there is no terminal."""
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one task: its result, or why there is none."""
+
+    result: Any = None
+    error: BaseException | None = None
+
+
+def run_tasks(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    client: Client | None = None,
+    workers: int = 1,
+    retries: int = 1,
+    title: str = "tasks",
+    name: Callable[[Item], str] = str,
+    progress: bool = True,
+) -> list[Result]:
+    """Apply a function to each item, and return the results in the order of the items.
+
+    Parameters
+    ----------
+    function, items
+        Independent, idempotent tasks. They travel to other processes by cloudpickle, so functions defined in a notebook
+        are fine.
+    client
+        A `distributed.Client` to run them on; `workers` then has no meaning.
+    workers
+        Processes on this machine; 1 runs the tasks in this process. (Scripts that ask for more have to be safe to
+        import, as always with multiprocessing: ``if __name__ == "__main__":``.)
+    retries
+        How often a task that failed is tried again. Errors of columnminer are not: bad input stays bad.
+    title
+        What the progress display says.
+    name
+        What to call an item in messages.
+    progress
+        Whether to show progress: a bar on a terminal, log lines elsewhere.
+
+    Raises
+    ------
+    TaskError
+        If tasks failed, with the reason for each, after all others are done.
+    InputError
+        If `workers` or `retries` make no sense.
+    """
+    if workers < 1 or retries < 0:
+        msg = f"workers must be at least 1 and retries at least 0, not {workers!r} and {retries!r}"
+        raise InputError(msg)
+    todo = list(items)
+    if client is not None:
+        outcomes = _on_cluster(function, todo, client, retries)
+    elif workers > 1 and len(todo) > 1:
+        outcomes = _in_processes(function, todo, min(workers, len(todo)), retries)
+    else:
+        outcomes = _here(function, todo, retries)
+    done: dict[int, _Outcome] = {}
+    with _display(title, len(todo), visible=progress) as advance, contextlib.closing(outcomes):
+        for index, outcome in outcomes:
+            done[index] = outcome
+            advance()
+            if outcome.error is not None:
+                _log.error("%s: %s failed: %s", title, name(todo[index]), outcome.error)
+    _raise_failures(title, [name(item) for item in todo], [done[i] for i in range(len(todo))])
+    return [done[i].result for i in range(len(todo))]
+
+
+def _raise_failures(title: str, names: Sequence[str], outcomes: Sequence[_Outcome]) -> None:
+    failures = [(n, o.error) for n, o in zip(names, outcomes, strict=True) if o.error is not None]
+    if failures:
+        reasons = "\n".join(f"  {n}: {_reason(error)}" for n, error in failures)
+        msg = f"{title}: {len(failures)} of {len(names)} failed:\n{reasons}"
+        raise TaskError(msg) from failures[0][1]
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, ColumnMinerError) else f"{type(error).__name__}: {error}"
+
+
+def _attempt(function: Callable[[Any], Any], item: Any) -> _Outcome:
+    """Run one task. Our own errors become outcomes, so that nobody tries them again; others are raised."""
+    try:
+        return _Outcome(result=function(item))
+    except ColumnMinerError as error:
+        return _Outcome(error=error)
+
+
+def _here(function: Callable[[Any], Any], items: list[Any], retries: int) -> Iterator[tuple[int, _Outcome]]:
+    for index, item in enumerate(items):
+        for attempt in range(retries + 1):
+            try:
+                outcome = _attempt(function, item)
+                break
+            except Exception as error:  # noqa: BLE001 - reported with its reason after the other tasks
+                _log.warning("attempt %d of %d failed: %s", attempt + 1, retries + 1, _reason(error))
+                outcome = _Outcome(error=error)
+        yield index, outcome
+
+
+def _attempt_pickled(task: bytes) -> bytes:
+    function, item = cloudpickle.loads(task)  # our own bytes, from the process that started this one
+    return bytes(cloudpickle.dumps(_attempt(function, item)))
+
+
+def _in_processes(
+    function: Callable[[Any], Any], items: list[Any], workers: int, retries: int
+) -> Iterator[tuple[int, _Outcome]]:
+    """Run in spawned processes (forked ones inherit the locks of threads).
+
+    If one dies, the pool is replaced, and the tasks that were running are tried again one at a time, which shows whose
+    fault it was.
+    """
+    waiting, suspects = deque(range(len(items))), deque[int]()
+    attempts = [0] * len(items)
+    running: dict[Future[bytes], int] = {}
+    pool = _pool(workers)
+    try:
+        while waiting or suspects or running:
+            queue, room = (suspects, 1) if suspects else (waiting, workers)
+            while queue and len(running) < room:
+                index = queue.popleft()
+                running[pool.submit(_attempt_pickled, cloudpickle.dumps((function, items[index])))] = index
+            together = len(running) > 1
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            if any(isinstance(future.exception(), BrokenProcessPool) for future in finished):
+                finished, _ = wait(running)
+                pool.shutdown()
+                pool = _pool(workers)
+            for future in finished:
+                index, error = running.pop(future), future.exception()
+                if error is None:
+                    yield index, cloudpickle.loads(future.result())
+                elif together and isinstance(error, BrokenProcessPool):
+                    suspects.append(index)
+                elif attempts[index] < retries:
+                    attempts[index] += 1
+                    (suspects if isinstance(error, BrokenProcessPool) else waiting).append(index)
+                else:
+                    yield index, _Outcome(error=error)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _on_cluster(
+    function: Callable[[Any], Any], items: list[Any], client: Client, retries: int
+) -> Iterator[tuple[int, _Outcome]]:
+    from distributed import as_completed  # noqa: PLC0415 - takes half a second, and only those with a client need it
+
+    futures = {client.submit(_attempt, function, item, retries=retries, pure=False): i for i, item in enumerate(items)}
+    try:
+        for future in as_completed(list(futures), raise_errors=False):
+            error = future.exception()
+            yield futures[future], future.result() if error is None else _Outcome(error=error)
+            future.release()
+    finally:
+        client.cancel([future for future in futures if not future.done()])
+
+
+@contextlib.contextmanager
+def _display(title: str, total: int, *, visible: bool) -> Iterator[Callable[[], None]]:
+    """Yield a function to call after each finished task."""
+    console = Console(stderr=True)
+    if visible and console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda: bar.advance(task)
+        return
+    done, last_line = 0, time.monotonic()
+
+    def advance() -> None:
+        nonlocal done, last_line
+        done += 1
+        if visible and (done == total or time.monotonic() - last_line > LOG_INTERVAL):
+            last_line = time.monotonic()
+            _log.info("%s: %d of %d done", title, done, total)
+
+    yield advance

@@ -1,0 +1,93 @@
+"""What sampling gives and training takes: arrays by name, and what they are about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from columnminer.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["ARRAYS", "Samples"]
+
+ARRAYS = ("x", "theta0", "theta1", "y", "r_xz", "t_xz", "weights")
+"""Names of the arrays with one row for each event."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Unweighted events with their gold; arrays that a method does not need are None.
+
+    Attributes
+    ----------
+    x : numpy.ndarray
+        (n, n_features) observables.
+    feature_names, parameter_names : tuple of str
+        Names of the columns of x, and of theta.
+    theta0 : numpy.ndarray or None
+        (n, n_par) numerator point, or the point that the event was drawn from if there is no denominator.
+    theta1 : numpy.ndarray or None
+        (n, n_par) denominator point.
+    y : numpy.ndarray or None
+        (n,) 0 where the event was drawn from theta0, 1 where from theta1.
+    r_xz : numpy.ndarray or None
+        (n,) joint likelihood ratio p(x, z | theta0) / p(x, z | theta1).
+    t_xz : numpy.ndarray or None
+        (n, n_par) joint score at theta0.
+    weights : numpy.ndarray or None
+        (n,) +-1 where events of negative weight were kept with their sign; None: all events count alike.
+    n_eff : numpy.ndarray or None
+        (n_points,) effective number of events behind each point that was drawn from, numerator points first.
+    store_hash, partition : str
+        Which events were drawn: content hash of the store, and name of its partition.
+
+    Raises
+    ------
+    InputError
+        If the arrays do not fit together.
+    """
+
+    x: NDArray[np.floating]
+    feature_names: tuple[str, ...]
+    parameter_names: tuple[str, ...]
+    theta0: NDArray[np.floating] | None = None
+    theta1: NDArray[np.floating] | None = None
+    y: NDArray[np.floating] | None = None
+    r_xz: NDArray[np.floating] | None = None
+    t_xz: NDArray[np.floating] | None = None
+    weights: NDArray[np.floating] | None = None
+    n_eff: NDArray[np.float64] | None = None
+    store_hash: str = ""
+    partition: str = ""
+
+    def __post_init__(self) -> None:
+        n, n_par = len(self.x), len(self.parameter_names)
+        shapes = {"x": (n, len(self.feature_names)), "y": (n,), "r_xz": (n,), "weights": (n,)}
+        shapes |= dict.fromkeys(("theta0", "theta1", "t_xz"), (n, n_par))
+        for name, shape in shapes.items():
+            values = getattr(self, name)
+            if values is not None and values.shape != shape:
+                msg = (
+                    f"samples: {name} has shape {values.shape}, but {n} events with the features "
+                    f"{', '.join(self.feature_names)} and parameters {', '.join(self.parameter_names)} need {shape}"
+                )
+                raise InputError(msg)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __repr__(self) -> str:
+        there = [name for name in ARRAYS if getattr(self, name) is not None]
+        return f"Samples({len(self)} events: {', '.join(there)})"
+
+    def take(self, events: slice | NDArray[np.integer] | NDArray[np.bool_]) -> Samples:
+        """Return some of the events."""
+        chosen = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ARRAYS:
+            if chosen[name] is not None:
+                chosen[name] = chosen[name][events]
+        return Samples(**chosen)

@@ -1,0 +1,173 @@
+"""Parts: what the tasks of a run have committed so far, in a folder beside its output.
+
+The folder holds ``configuration.json``, and for each file of events a folder with its parts, each a Zarr group named
+after its first event. A part is the outcome of a range of events: the columns of those that passed, with raw weights,
+and what normalising needs to know of all that were generated. The last part of a file says that it is the last (and may
+be empty). Parts appear by atomic renames, so whatever is there is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import zarr
+
+from columnminer.errors import OutputExistsError
+from columnminer.store.arrays import write_arrays
+from columnminer.store.commit import read_json, staged, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["PartInfo", "committed_parts", "open_parts", "part_columns", "require_same", "write_part"]
+
+CONFIGURATION = "configuration.json"
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """What a part says about itself.
+
+    Attributes
+    ----------
+    first_event : int
+        Number of its first event in the file.
+    n_generated : int
+        Events in its range, before the selection.
+    n_events : int
+        Those that passed.
+    sum_weights, sum_squared_weights : float
+        Of the raw nominal weights of all generated events.
+    cut_flow : mapping
+        As the selection reports it.
+    last : bool
+        Whether the file ends here.
+    size : int
+        Bytes of the file; known in the last part, else 0.
+    sha256 : str
+        Hash of the file, taken while streaming; known in the last part, else empty.
+    """
+
+    first_event: int
+    n_generated: int
+    n_events: int
+    sum_weights: float
+    sum_squared_weights: float
+    cut_flow: Mapping[str, Any] = field(default_factory=dict)
+    last: bool = False
+    size: int = 0
+    sha256: str = ""
+
+
+def open_parts(folder: Path, configuration: Mapping[str, Any], *, resume: bool, replace: bool) -> Path:
+    """Make the folder of parts ready for a run: the one of an earlier run that was cut off, or a new one.
+
+    Parameters
+    ----------
+    folder
+        Where it is.
+    configuration
+        Everything that the content of parts depends on, apart from the files of events.
+    resume
+        Whether parts of an earlier run of the same configuration are used; otherwise they are deleted.
+    replace
+        Whether parts of another configuration are deleted; otherwise they are an error.
+
+    Raises
+    ------
+    OutputExistsError
+        If there are parts of another configuration; the message says what differs.
+    """
+    if (folder / CONFIGURATION).is_file():
+        if resume and not replace:
+            require_same(read_json(folder / CONFIGURATION), configuration, f"the unfinished run in {folder}")
+        if resume and read_json(folder / CONFIGURATION) == configuration:
+            return folder
+    if folder.exists():
+        shutil.rmtree(folder)
+    with staged(folder) as temporary:
+        write_json(temporary / CONFIGURATION, configuration)
+    return folder
+
+
+def require_same(existing: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
+    """Refuse to go on with what was made under another configuration.
+
+    Raises
+    ------
+    OutputExistsError
+        If they differ; the message says where.
+    """
+    differences = _differences(existing, wanted, "")
+    if differences:
+        listed = "\n".join(f"  {line}" for line in differences[:10])
+        msg = (
+            f"{what} has another configuration:\n{listed}\n"
+            f"Choose another output, or pass replace=True to start afresh."
+        )
+        raise OutputExistsError(msg)
+
+
+def _differences(existing: Any, wanted: Any, where: str) -> list[str]:
+    """Return lines like ``seed: 0 there, 1 asked for`` for each place where two JSON documents differ."""
+    if isinstance(existing, dict) and isinstance(wanted, dict):
+        keys = dict.fromkeys([*existing, *wanted])
+        pairs = [(f"{where}.{k}" if where else str(k), existing.get(k), wanted.get(k)) for k in keys]
+    elif isinstance(existing, list) and isinstance(wanted, list) and len(existing) == len(wanted):
+        pairs = [(f"{where}[{i}]", a, b) for i, (a, b) in enumerate(zip(existing, wanted, strict=True))]
+    else:
+        return [] if existing == wanted else [f"{where}: {_brief(existing)} there, {_brief(wanted)} asked for"]
+    return [line for place, a, b in pairs for line in _differences(a, b, place)]
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def write_part(folder: Path, info: PartInfo, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Commit a part to the folder of its file. If the same part is there already, that one stays.
+
+    Parameters
+    ----------
+    folder
+        Of the parts of one file; it exists.
+    info
+        What the part says about itself.
+    columns
+        observables, raw weights and event numbers of the events that passed.
+    """
+    final = folder / f"{info.first_event:012d}"
+    if final.exists():
+        return
+    try:
+        with staged(final) as temporary:
+            write_arrays(temporary, columns, asdict(info))
+    except OutputExistsError:
+        return  # another task was first, with the same content
+
+
+def committed_parts(folder: Path) -> list[PartInfo]:
+    """Return the parts of one file that are there, in order, as far as they follow each other without a gap."""
+    parts: list[PartInfo] = []
+    position = 0
+    while not (parts and parts[-1].last):
+        path = folder / f"{position:012d}"
+        if not path.is_dir():
+            break
+        info = PartInfo(**dict(zarr.open_group(str(path), mode="r").attrs))
+        parts.append(info)
+        position += info.n_generated
+    return parts
+
+
+def part_columns(folder: Path, info: PartInfo) -> dict[str, NDArray[Any]]:
+    """Return the columns of a committed part."""
+    group = zarr.open_group(str(folder / f"{info.first_event:012d}"), mode="r")
+    return {str(name): array[...] for name, array in group.arrays()}

@@ -1,0 +1,156 @@
+"""Which raw weight of a file feeds which weight of the store.
+
+The weight of an event itself (XWGTUP) belongs to the benchmark at which it was generated; the others are found by id,
+which is the name of the benchmark. Ids of varied scales or densities are found by the systematic uncertainties.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from columnminer.errors import FileFormatError, MissingError, UnknownNameError, did_you_mean
+from columnminer.schema import NOMINAL
+from columnminer.store.weights import NuisanceColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from columnminer.formats.reader import SourceInfo
+    from columnminer.model.setup import Setup
+    from columnminer.model.systematics import NuisanceShift
+    from columnminer.schema import EventBatch
+    from columnminer.store.samples import Sample
+
+__all__ = ["WeightColumns", "nuisance_columns", "raw_weights"]
+
+
+@dataclass(frozen=True)
+class WeightColumns:
+    """How the weights of one file become those of the store.
+
+    Attributes
+    ----------
+    raw : tuple of str
+        Raw weights that are needed of each event, `NOMINAL` first; none for recorded events.
+    benchmarks : tuple of str
+        The raw weight for each benchmark of the set-up.
+    shifts : tuple of NuisanceShift
+        The raw weights for the nuisance parameters that act on the sample.
+    """
+
+    raw: tuple[str, ...]
+    benchmarks: tuple[str, ...]
+    shifts: tuple[NuisanceShift, ...]
+
+    @classmethod
+    def of(cls, setup: Setup, sample: Sample, info: SourceInfo, file: str) -> WeightColumns:
+        """Find the weights that a file of a sample has to have.
+
+        Raises
+        ------
+        UnknownNameError
+            If the sample names a benchmark or a systematic that the set-up does not have.
+        MissingError
+            If the file lacks a weight.
+        """
+        if sample.data:
+            return cls((), (), ())
+        if sample.benchmark is not None and sample.benchmark not in setup.benchmark_names:
+            known = did_you_mean(sample.benchmark, setup.benchmark_names)
+            msg = f"sample {sample.name!r}: no benchmark is called {sample.benchmark!r}.{known}"
+            raise UnknownNameError(msg)
+        own = set(setup.benchmark_names) if sample.background else {sample.benchmark}
+        benchmarks = tuple(NOMINAL if name in own else name for name in setup.benchmark_names)
+        for name in benchmarks:
+            if name not in info.weight_names:
+                have = ", ".join(info.weight_names[1:]) or "none but the nominal one"
+                msg = (
+                    f"{file}: events have no weight for benchmark {name!r}. Weights in the file: {have}. Reweight the "
+                    f"events to it, or take it out of the set-up."
+                )
+                raise MissingError(msg)
+        systematics = {s.name: s for s in setup.systematics}
+        shifts: list[NuisanceShift] = []
+        for name in sample.systematics:
+            if name not in systematics:
+                msg = f"sample {sample.name!r}: no systematic is called {name!r}.{did_you_mean(name, systematics)}"
+                raise UnknownNameError(msg)
+            shifts += systematics[name].shifts(info.weight_names, info.weight_descriptions, file)
+        varied = [i for shift in shifts for i in (shift.up, shift.down) if i is not None]
+        return cls(tuple(dict.fromkeys((NOMINAL, *benchmarks, *varied))), benchmarks, tuple(shifts))
+
+    def normalised(
+        self, raw: NDArray[np.float64], factor: float, nuisances: Sequence[NuisanceColumn]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the weights of the store, (n, n_benchmarks) and (n, n_nuisance_columns) [pb].
+
+        Varied weights belong to the sampling benchmark; they are rescaled to the reference benchmark, with the ratio of
+        the event's weights there. A nuisance parameter that does not act on the sample has the reference weight.
+
+        Parameters
+        ----------
+        raw
+            (n, len(self.raw)) raw weights.
+        factor
+            From raw weights to pb.
+        nuisances
+            Columns to fill.
+        """
+        weights = raw[:, [self.raw.index(name) for name in self.benchmarks]] * factor
+        shifts = {shift.parameter: shift for shift in self.shifts}
+        n_columns = sum(1 if c.down is None else 2 for c in nuisances)
+        if not n_columns:
+            return weights, np.empty((len(raw), 0))
+        reference, own = weights[:, 0], raw[:, 0]
+        rescale = np.divide(reference, own, out=np.zeros_like(own), where=own != 0)
+        varied = np.empty((len(raw), n_columns))
+        for column in nuisances:
+            shift = shifts.get(column.name)
+            for position, weight in ((column.up, shift and shift.up), (column.down, shift and shift.down)):
+                if position is not None:
+                    varied[:, position] = reference if weight is None else raw[:, self.raw.index(weight)] * rescale
+            if shift is not None:
+                varied[:, column.up] *= shift.factor
+        return weights, varied
+
+
+def nuisance_columns(setup: Setup, files: Sequence[WeightColumns]) -> tuple[NuisanceColumn, ...]:
+    """Lay out the nuisance weights of a store: one or two columns for each nuisance parameter of the set-up."""
+    shifts = {shift.parameter: shift for columns in files for shift in columns.shifts}
+    layout: list[NuisanceColumn] = []
+    position = 0
+    for systematic in setup.systematics:
+        for parameter in systematic.parameter_names:
+            shift = shifts.get(parameter)
+            two_sided = shift is not None and shift.down is not None
+            step = 1.0 if shift is None else shift.step
+            layout.append(
+                NuisanceColumn(parameter, systematic.name, position, position + 1 if two_sided else None, step)
+            )
+            position += 1 + two_sided
+    return tuple(layout)
+
+
+def raw_weights(batch: EventBatch, names: Sequence[str]) -> NDArray[np.float64]:
+    """Return the raw weights called `names` of all events of a batch, (n, len(names)).
+
+    Raises
+    ------
+    FileFormatError
+        If one is not a finite number; the message names the event and the weight.
+    """
+    weights = batch.weights[:, [batch.weight_names.index(name) for name in names]]
+    finite = np.isfinite(weights)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        msg = (
+            f"{batch.source}: weight {names[column]!r} of event {batch.first_event + row} (counted from 0) is "
+            f"{weights[row, column]}, or missing: every event needs a finite one"
+        )
+        raise FileFormatError(msg)
+    return weights

@@ -7,7 +7,7 @@ for each event that has one (the hardest jet). Energies and momenta in GeV, angl
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -228,7 +228,7 @@ class Collection:
         """(n_events,) number of particles."""
         return np.diff(self.offsets)
 
-    @property
+    @cached_property
     def event(self) -> NDArray[np.int64]:
         """(n_particles,) number of the event, in this batch, that each particle belongs to."""
         return np.repeat(np.arange(len(self.offsets) - 1), self.counts)
@@ -254,14 +254,15 @@ class Collection:
 
     def by_pt(self) -> Collection:
         """Return the particles of each event sorted by descending pT; equals keep their order."""
-        pt, event = self.momenta["pt"], self.event
-        if not np.any((pt[1:] > pt[:-1]) & (event[1:] == event[:-1])):
-            return self
-        return Collection(self.momenta.take(np.lexsort((-pt, event))), self.offsets)
+        pt = self.momenta["pt"]
+        key = np.empty(len(pt), dtype=np.complex128)  # sorts by its real part first, then by its imaginary part
+        key.real, key.imag = self.event, -np.nan_to_num(pt, nan=-np.inf, posinf=np.inf)
+        return Collection(self.momenta.take(np.argsort(key, kind="stable")), self.offsets)
 
     def total_of(self, name: str) -> NDArray[np.float64]:
         """Return the sum of a column over the particles of each event, (n_events,)."""
-        return np.bincount(self.event, self.momenta[name], len(self.offsets) - 1)
+        weights = self.momenta[name].astype(np.float64, copy=False)
+        return np.asarray(np.bincount(self.event, weights, len(self.offsets) - 1), dtype=np.float64)
 
     def total(self) -> Particle:
         """Return the sum of the particles of each event; it has no identity."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from columnminer.formats.machine import byte, compiled, eight, word
+from columnminer.formats.machine import byte, eight, step, word
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +55,7 @@ _NAN, _INF, _INITY = map(word, ("nan", "inf", "inity"))
 _LOWER = np.uint64(0x2020202020202020)
 
 
-@compiled
+@step
 def _product(a: Any, b: Any) -> Any:
     """Return the high and low words of the 128-bit product of two 64-bit words."""
     a1, a0 = a >> _HALF_WORD, a & _LOW_HALF
@@ -65,7 +65,7 @@ def _product(a: Any, b: Any) -> Any:
     return a1 * b1 + (middle >> _HALF_WORD) + (carry >> _HALF_WORD), a * b
 
 
-@compiled
+@step
 def _nearest(digits: Any, power: Any) -> Any:
     """Return the double nearest to `digits` * 10^`power` (ties to even); `digits` is a positive int64."""
     if power < _SMALLEST:
@@ -102,7 +102,7 @@ def _nearest(digits: Any, power: Any) -> Any:
     return math.ldexp(np.float64(np.int64(mantissa)), exponent - 52)
 
 
-@compiled
+@step
 def _read_word(buf: Any, p: Any, negative: Any) -> Any:
     """Read nan, inf or infinity at `p`, in upper or lower case."""
     if (eight(buf, p) | _LOWER) & _NAN[1] == _NAN[0]:
@@ -115,7 +115,7 @@ def _read_word(buf: Any, p: Any, negative: Any) -> Any:
     return (-math.inf if negative else math.inf), p
 
 
-@compiled
+@step
 def _many_digits(buf: Any, p: Any, power: Any) -> Any:
     """Read a mantissa of more than 18 digits at `p`, `power` being that of its exponent field; say whether it is sure."""
     digits, kept, fraction, exact = np.int64(0), 0, False, True
@@ -140,7 +140,7 @@ def _many_digits(buf: Any, p: Any, power: Any) -> Any:
     return value, exact or value == _nearest(digits + 1, power)
 
 
-@compiled
+@step
 def _read_digits(buf: Any, p: Any, digits: Any) -> Any:
     """Append the decimal digits at `p` to the number `digits`; return it and the position behind them."""
     eights = eight(buf, p)
@@ -165,7 +165,7 @@ def _read_digits(buf: Any, p: Any, digits: Any) -> Any:
     return digits, p
 
 
-@compiled
+@step
 def read_float(buf: Any, p: Any) -> Any:
     """Read the number that starts at address `buf` + `p`, which is no blank.
 
@@ -222,7 +222,7 @@ def read_float(buf: Any, p: Any) -> Any:
     return (-value if negative else value), p
 
 
-@compiled
+@step
 def read_int(buf: Any, p: Any) -> Any:
     """Read the whole number that starts at `p`, be it written as an integer or as a float; see `read_float`."""
     start = p

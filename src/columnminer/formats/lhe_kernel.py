@@ -25,8 +25,9 @@ from columnminer.formats.lhe_scan import (
     behind_token,
     find_id,
     is_tag,
+    to_mark,
 )
-from columnminer.formats.machine import byte, compiled, starts, word
+from columnminer.formats.machine import byte, kernel, starts, step, word
 
 __all__ = ["read_events"]
 
@@ -63,7 +64,7 @@ _EVENT, _EVENT_END, _ROOT_END, _WGT, _WEIGHT, _WEIGHTS, _COMMENT = map(
 )
 
 
-@compiled
+@step
 def _float(buf: Any, p: Any, state: Any, hard: Any, slot: Any) -> Any:
     """Read a float that ends at a blank or a tag; return it, the position behind it and the status."""
     value, q = read_float(buf, p)
@@ -81,7 +82,7 @@ def _float(buf: Any, p: Any, state: Any, hard: Any, slot: Any) -> Any:
     return math.nan, stop, GOOD
 
 
-@compiled
+@step
 def _integer(buf: Any, p: Any, state: Any) -> Any:
     """Read an integer of 32 bits that ends at a blank or a tag; return it, the position behind it and the status."""
     value, q = read_int(buf, p)
@@ -91,13 +92,22 @@ def _integer(buf: Any, p: Any, state: Any) -> Any:
     return 0, p, BAD_INTEGER
 
 
-@compiled
+@step
 def _line_ends(buf: Any, p: Any) -> Any:
     """Say whether at `p` the line, or what is to be read of it, ends."""
     return byte(buf, p) == _LF or byte(buf, p) == _LESS or byte(buf, p) == _HASH
 
 
-@compiled
+@step
+def _few_or_bad(buf: Any, p: Any, state: Any, status: Any, n_before: Any) -> Any:
+    """Return the status of a line in which no number stands at `p`, after `n_before` others."""
+    if not _line_ends(buf, p):
+        return status
+    state[FROM], state[TO], state[DETAIL] = p, p, n_before
+    return TOO_FEW_FIELDS
+
+
+@step
 def _event_line(
     buf: Any, p: Any, state: Any, hard: Any, counts: Any, process_ids: Any, scalars: Any, weights: Any
 ) -> Any:
@@ -106,9 +116,6 @@ def _event_line(
     status, value, number = GOOD, 0.0, 0
     for k in range(6):
         p = behind_spaces(buf, p)
-        if _line_ends(buf, p):
-            state[FROM], state[TO], state[DETAIL] = p, p, k
-            return p, TOO_FEW_FIELDS
         if k < 2:
             start = p
             number, p, status = _integer(buf, p, state)
@@ -120,7 +127,7 @@ def _event_line(
                 slot = OF_SCALARS + N_KINDS * ((k - 3) * scalars.shape[1] + event)
             value, p, status = _float(buf, p, state, hard, slot)
         if status != GOOD:
-            return p, status
+            return p, _few_or_bad(buf, p, state, status, k)
         if k == 0:
             counts[event] = number
         elif k == 1:
@@ -136,7 +143,7 @@ def _event_line(
     return p, GOOD
 
 
-@compiled
+@step
 def _particle_lines(buf: Any, p: Any, end: Any, state: Any, hard: Any, n: Any, integers: Any, floats: Any) -> Any:
     """Read `n` particle lines at `p`; return the position behind them and the status."""
     first, room = state[PARTICLES], integers.shape[1]
@@ -146,16 +153,13 @@ def _particle_lines(buf: Any, p: Any, end: Any, state: Any, hard: Any, n: Any, i
         p = behind_remarks(buf, p, end)
         for k in range(N_INTEGERS + N_FLOATS):
             p = behind_spaces(buf, p)
-            if _line_ends(buf, p):
-                state[FROM], state[TO], state[DETAIL] = p, p, k
-                return p, TOO_FEW_FIELDS
             if k < N_INTEGERS:
                 integers[k, i], p, status = _integer(buf, p, state)
             else:
                 j = k - N_INTEGERS
                 floats[j, i], p, status = _float(buf, p, state, hard, OF_FLOATS + N_KINDS * (j * room + i))
             if status != GOOD:
-                return p, status
+                return p, _few_or_bad(buf, p, state, status, k)
         p = behind_spaces(buf, p)
         if not _line_ends(buf, p):
             state[FROM], state[TO], state[DETAIL] = p, behind_token(buf, p), N_INTEGERS + N_FLOATS
@@ -163,7 +167,7 @@ def _particle_lines(buf: Any, p: Any, end: Any, state: Any, hard: Any, n: Any, i
     return p, GOOD
 
 
-@compiled
+@step
 def _weight_index(buf: Any, start: Any, stop: Any, ids: Any, id_ends: Any, guess: Any) -> Any:
     """Return which weight has the id at start:stop, looking first where it stood in the event before; -1 for none."""
     n = len(id_ends) - 1
@@ -179,7 +183,7 @@ def _weight_index(buf: Any, start: Any, stop: Any, ids: Any, id_ends: Any, guess
     return -1
 
 
-@compiled
+@step
 def _tags(
     buf: Any, p: Any, end: Any, state: Any, hard: Any,
     ids: Any, id_ends: Any, positions: Any, stamps: Any, weights: Any, skipping: Any,
@@ -198,18 +202,17 @@ def _tags(
             if only_remarks:
                 state[FROM], state[TO] = p, behind_token(buf, p)
                 return p, TOO_MANY_LINES
-            while p < end and byte(buf, p) != _LESS and byte(buf, p) != _LF:
-                p += 1
+            p = to_mark(buf, p, end)
         elif starts(buf, p, _COMMENT):
             p = behind_tag(buf, p, end)
-        elif is_tag(buf, p, _EVENT_END, 7):
+        elif is_tag(buf, p, _EVENT_END):
             return behind_tag(buf, p, end), GOOD
-        elif is_tag(buf, p, _EVENT, 6) or starts(buf, p, _ROOT_END):
+        elif is_tag(buf, p, _EVENT) or starts(buf, p, _ROOT_END):
             state[FROM], state[TO] = p, p
             return p, CUT_SHORT
         elif skipping:
             p = behind_tag(buf, p, end)
-        elif is_tag(buf, p, _WGT, 4) or is_tag(buf, p, _WEIGHT, 7):
+        elif is_tag(buf, p, _WGT) or is_tag(buf, p, _WEIGHT):
             only_remarks = False
             tag, old_style = p, byte(buf, p + 2) == _LETTER_E
             p, start, stop = find_id(buf, p + (7 if old_style else 4), end)
@@ -236,7 +239,7 @@ def _tags(
             if byte(buf, p) != _LESS:
                 state[FROM], state[TO], state[DETAIL] = p, behind_token(buf, p), 1
                 return p, TOO_MANY_FIELDS
-        elif is_tag(buf, p, _WEIGHTS, 8):
+        elif is_tag(buf, p, _WEIGHTS):
             only_remarks = False
             p = behind_blanks(buf, behind_tag(buf, p, end))
             while p < end and byte(buf, p) != _LESS:
@@ -260,7 +263,7 @@ def _tags(
             p = behind_tag(buf, p, end)
 
 
-@compiled
+@kernel
 def read_events(
     buf: Any, end: Any, ids: Any, id_ends: Any, positions: Any, stamps: Any, state: Any, hard: Any,
     counts: Any, process_ids: Any, scalars: Any, weights: Any, integers: Any, floats: Any,
@@ -305,7 +308,7 @@ def read_events(
             return INCOMPLETE
         if starts(buf, p, _ROOT_END):
             return END
-        if not is_tag(buf, p, _EVENT, 6):
+        if not is_tag(buf, p, _EVENT):
             p = behind_tag(buf, p, end)
             if p >= end:
                 return INCOMPLETE

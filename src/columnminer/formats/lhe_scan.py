@@ -9,26 +9,39 @@ from __future__ import annotations
 
 from typing import Any
 
-from columnminer.formats.machine import byte, compiled, starts, word
+import numpy as np
 
-__all__ = ["behind_blanks", "behind_line", "behind_remarks", "behind_spaces", "behind_tag", "behind_token", "find_id"]
-__all__ += ["is_tag"]
+from columnminer.formats.machine import byte, eight, starts, step, word
+
+__all__ = [
+    "behind_blanks",
+    "behind_line",
+    "behind_remarks",
+    "behind_spaces",
+    "behind_tag",
+    "behind_token",
+    "find_id",
+    "is_tag",
+    "to_mark",
+]
 
 _SPACE, _TAB, _LF, _CR, _HASH, _LESS, _GREATER, _EQUALS, _DOUBLE, _SINGLE = (ord(c) for c in " \t\n\r#<>=\"'")
+_ONES, _HIGH_BITS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+_EIGHT_LESS, _EIGHT_HASH = np.uint64(_LESS * 0x0101010101010101), np.uint64(_HASH * 0x0101010101010101)
 _ID, _NAME = word("id"), word("name")
 _END_EVENT, _COMMENT, _COMMENT_END, _CDATA, _CDATA_END = map(word, ("</event>", "<!--", "-->", "<![CDATA[", "]]>"))
 
 
-@compiled
-def is_tag(buf: Any, p: Any, tag: Any, length: Any) -> Any:
-    """Say whether the tag that begins like `tag` stands at `p`, and not one with a name of more than `length` - 1."""
+@step
+def is_tag(buf: Any, p: Any, tag: Any) -> Any:
+    """Say whether the tag that begins like `tag` stands at `p`, and not one with a longer name."""
     if not starts(buf, p, tag):
         return False
-    c = byte(buf, p + length)
+    c = byte(buf, p + np.int64(tag[2]))
     return c == _GREATER or c == _SPACE or c == _LF or c == _TAB or c == _CR
 
 
-@compiled
+@step
 def behind_blanks(buf: Any, p: Any) -> Any:
     """Pass over blanks and line ends."""
     c = byte(buf, p)
@@ -38,7 +51,7 @@ def behind_blanks(buf: Any, p: Any) -> Any:
     return p
 
 
-@compiled
+@step
 def behind_spaces(buf: Any, p: Any) -> Any:
     """Pass over blanks within the line; the carriage return of a Windows line end counts as one."""
     c = byte(buf, p)
@@ -48,7 +61,7 @@ def behind_spaces(buf: Any, p: Any) -> Any:
     return p
 
 
-@compiled
+@step
 def behind_token(buf: Any, p: Any) -> Any:
     """Pass over characters that belong together, up to a blank, a tag or the end."""
     while byte(buf, p) > _SPACE and byte(buf, p) != _LESS:
@@ -56,7 +69,7 @@ def behind_token(buf: Any, p: Any) -> Any:
     return p
 
 
-@compiled
+@step
 def behind_line(buf: Any, p: Any, end: Any) -> Any:
     """Pass over the rest of the line, but not over an </event>: XML knows no comments that begin with #."""
     while p < end and byte(buf, p) != _LF and not starts(buf, p, _END_EVENT):
@@ -64,14 +77,27 @@ def behind_line(buf: Any, p: Any, end: Any) -> Any:
     return p
 
 
-@compiled
+@step
+def to_mark(buf: Any, p: Any, end: Any) -> Any:
+    """Pass over text up to the next '<' or '#', eight characters at a time."""
+    while p < end:
+        a, b = eight(buf, p) ^ _EIGHT_LESS, eight(buf, p) ^ _EIGHT_HASH
+        if (((a - _ONES) & ~a) | ((b - _ONES) & ~b)) & _HIGH_BITS != np.uint64(0):  # one of their bytes is zero
+            break
+        p += 8
+    while p < end and byte(buf, p) != _LESS and byte(buf, p) != _HASH:
+        p += 1
+    return min(p, end)
+
+
+@step
 def _behind_word(buf: Any, p: Any, end: Any, word: Any) -> Any:
     while p < end and not starts(buf, p, word):
         p += 1
     return min(p + 3, end)
 
 
-@compiled
+@step
 def behind_tag(buf: Any, p: Any, end: Any) -> Any:
     """Pass over the tag, comment or CDATA section at `p`; a bracket that closes nowhere ends before the next one."""
     if starts(buf, p, _COMMENT):
@@ -86,7 +112,7 @@ def behind_tag(buf: Any, p: Any, end: Any) -> Any:
     return p
 
 
-@compiled
+@step
 def behind_remarks(buf: Any, p: Any, end: Any) -> Any:
     """Pass over blanks, line ends, lines that begin with # and comments."""
     p = behind_blanks(buf, p)
@@ -96,7 +122,7 @@ def behind_remarks(buf: Any, p: Any, end: Any) -> Any:
     return p
 
 
-@compiled
+@step
 def find_id(buf: Any, p: Any, end: Any) -> Any:
     """Go through the attributes of a tag, from behind its name.
 

@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PADDING", "byte", "compiled", "eight", "starts", "word"]
+__all__ = ["PADDING", "byte", "eight", "kernel", "starts", "step", "word"]
 
 PADDING = 16
 """Number of zero bytes that a buffer needs behind what counts."""
@@ -26,17 +26,24 @@ PADDING = 16
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
-def compiled(function: F) -> F:
+# Without numba's runtime (_nrt) there is no counting of references to arrays, which made kernels 4 times slower.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+
+
+def kernel(function: F) -> F:
     """Compile on the first call; the machine code is kept on disk wherever a cache can be written.
 
-    Numba's cache looks at the file of a kernel, not at those it calls: delete ``__pycache__`` after changing these.
+    Numba's cache looks at the file of a kernel, not at those of its steps: who changes these removes ``__pycache__``.
     """
-    # Without numba's runtime (_nrt) there is no counting of references to arrays, which made kernels 4 times slower.
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
     try:
-        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+        return numba.njit(cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
     except RuntimeError:  # neither the package's folder nor the user's cache is writable
-        return numba.njit(**options)(function)  # type: ignore[no-any-return]
+        return numba.njit(**_OPTIONS)(function)  # type: ignore[no-any-return]
+
+
+def step(function: F) -> F:
+    """Compile as part of the kernels that call it; Python cannot call it, which spares compiling the way in."""
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
 
 
 def _loader(bits: int, result: types.Type) -> Callable[..., Any]:
@@ -60,13 +67,13 @@ def eight(_context: Any, _address: Any, _p: Any) -> Any:
     return _loader(64, types.uint64)(_context, _address, _p)
 
 
-def word(text: str) -> tuple[np.uint64, np.uint64]:
-    """Return what `starts` needs to recognise an ASCII word, by its first eight characters."""
+def word(text: str) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """Return what `starts` needs to recognise an ASCII word: its first eight characters, their mask, its length."""
     data = text.encode("ascii")[:8]
-    return np.uint64(int.from_bytes(data, "little")), np.uint64(256 ** len(data) - 1)
+    return np.uint64(int.from_bytes(data, "little")), np.uint64(256 ** len(data) - 1), np.uint64(len(data))
 
 
-@compiled
+@step
 def starts(buf: Any, p: Any, word: Any) -> Any:
     """Say whether `word` stands at `p`."""
     return eight(buf, p) & word[1] == word[0]

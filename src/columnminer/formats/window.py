@@ -1,4 +1,4 @@
-"""A window that moves forward over the bytes of a file, plain or gzip, and takes their hash on the way."""
+"""A window that moves forward over the bytes of a file, plain or gzip, and can take their hash on the way."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _START = 1 << 20  # bytes: fits into the second-level cache together with the co
 _LIMIT = 1 << 28  # bytes: no header and no event is longer
 
 
-class _HashedFile(io.RawIOBase):
-    """The bytes of a file as they lie on disk; whoever reads them feeds the hash."""
+class _File(io.RawIOBase):
+    """The bytes of a file as they lie on disk; reading them feeds the hash, if there is one."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, digest: bool) -> None:
         try:
             self._file = Path(path).open("rb", buffering=0)
         except OSError as error:
             msg = f"cannot open {path!r}: {error.strerror}"
             raise InputError(msg) from error
-        self._hash = hashlib.sha256()
+        self.hash = hashlib.sha256() if digest else None
         self.size = 0
 
     def readable(self) -> bool:
@@ -42,7 +42,8 @@ class _HashedFile(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         n = self._file.readinto(buffer)
-        self._hash.update(memoryview(buffer)[:n])
+        if self.hash is not None:
+            self.hash.update(memoryview(buffer)[:n])
         self.size += n
         return n
 
@@ -50,9 +51,6 @@ class _HashedFile(io.RawIOBase):
         magic = self._file.read(2)
         self._file.seek(0)
         return magic == b"\x1f\x8b"
-
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
 
     def close(self) -> None:
         if not self.closed:
@@ -70,6 +68,8 @@ class Window:
     ----------
     path
         File to read; gzip is known by its content.
+    digest
+        Whether to hash the file while reading it.
 
     Attributes
     ----------
@@ -84,9 +84,9 @@ class Window:
         If the file cannot be opened.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, digest: bool = False) -> None:
         self.path = path
-        self._raw = _HashedFile(path)
+        self._raw = _File(path, digest)
         self._stream = igzip.IGzipFile(fileobj=self._raw, mode="rb") if self._raw.is_gzip() else self._raw
         self.buffer: NDArray[np.uint8] = np.zeros(_START + PADDING, dtype=np.uint8)
         self.end = 0
@@ -142,6 +142,6 @@ class Window:
         """Return a copy of part of the window."""
         return self.buffer[start : self.end if stop is None else min(stop, self.end)].tobytes()
 
-    def content(self) -> dict[str, int | str]:
-        """Return size [bytes] and SHA-256 of what has been read from the disk: of the file, once it has ended."""
-        return {"size": self._raw.size, "sha256": self._raw.sha256()}
+    def content(self) -> dict[str, int | str] | None:
+        """Return size [bytes] and SHA-256 of what has been read from disk: of the whole file, once it has ended."""
+        return {"size": self._raw.size, "sha256": self._raw.hash.hexdigest()} if self._raw.hash else None

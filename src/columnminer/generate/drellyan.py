@@ -74,8 +74,8 @@ class DrellYan(QuadraticLikelihood):
     lepton
         "mu" or "e": what the pairs of "pp" are.
     resolution
-        Relative resolution of the leptons' transverse momenta in the exact likelihood, 0 to 0.1, only for "pp"; see
-        `smearing` for the response. Events are made without it: smearing them is a detector's work.
+        Relative resolution of the leptons' transverse momenta in the exact likelihood, 0 to 0.1, only for "pp"; the
+        response stands in the module `smearing`. Events are made without it: smearing them is a detector's work.
 
     Raises
     ------
@@ -152,6 +152,14 @@ class DrellYan(QuadraticLikelihood):
             return {"cos_theta": observable_texts(self.lepton, by_boost=False)["cos_theta"]}
         return observable_texts(self.lepton, by_boost=True)
 
+    @property
+    def smearing(self) -> dict[str, float]:
+        """Object name -> relative resolution of its pT in the exact likelihood, energy following; empty if there is none.
+
+        A detector that smears this way alone makes events of which `log_ratio` is exact.
+        """
+        return {self.lepton: self.resolution} if self.resolution else {}
+
     @cached_property
     def hard(self) -> HardProcess:
         """The hard process between its beams."""
@@ -189,7 +197,7 @@ class DrellYan(QuadraticLikelihood):
         return Setup(space, benchmarks).with_morphing(max_overall_power=2, morphing_basis=list(benchmarks))
 
     def thetas(self, theta: Thetas) -> NDArray[np.float64]:
-        """Return one or many parameter points, each a benchmark name, a dict or a sequence, as an (n_theta, n_par) array."""
+        """Return one or many parameter points (benchmark names, dicts or sequences) as an (n_theta, n_par) array."""
         return self._setup.thetas(theta)
 
     # Events

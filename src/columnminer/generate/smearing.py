@@ -2,7 +2,7 @@
 
 Each lepton's transverse momentum is measured as ``pT (1 + r g)`` with g standard normal and redrawn while the result is
 negative; directions are exact. The rapidity of the pair and cos theta*, as `kinematics` defines them, depend on
-directions alone, and the mass becomes ``m' = m sqrt((1 + r g_1) (1 + r g_2))``. The density of u = m'/m is one integral::
+directions alone, and the mass becomes ``m' = m sqrt((1 + r g_1) (1 + r g_2))``. The density of u = m'/m is an integral::
 
     K(log u) = u^2 / (pi r^2 Phi(1/r)^2) * integral dt exp(-(u^2 cosh 2t - 2 u cosh t + 1) / r^2)
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from columnminer.store.eventstore import Block, EventStore
+    from columnminer.store.eventstore import EventStore
+    from columnminer.store.weights import Block
 
 __all__ = ["AsimovEvents", "Dataset", "Events", "Partition", "RecordedEvents", "StoredBlock", "StoredEvents"]
 
@@ -143,6 +144,13 @@ class StoredEvents:
             factor = share * self.efficiencies(block.x[rows], self.names)
         return StoredBlock(block, rows, factor)
 
+    def check_estimator(self, estimator: object, *, other_store: bool = False) -> None:
+        """Let an estimator that knows where it was trained refuse these events; see `Estimator.check_store`."""
+        check = getattr(estimator, "check_store", None)
+        if check is not None:
+            for part in self._parts():
+                check(self.store, part, other_store=other_store)
+
     def draw(self, theta: ArrayLike, n: int, rng: np.random.Generator) -> Events:
         """Return `n` unweighted events, drawn with replacement with probability proportional to the weight at theta.
 
@@ -157,7 +165,7 @@ class StoredEvents:
         for block in self.blocks():
             total = float(np.cumsum(np.concatenate([[total], np.maximum(block.weights(theta), 0.0)]))[-1])
         if not total > 0.0:
-            msg = f"no stored event has a positive weight at theta = {theta}"
+            msg = f"no stored event has a positive weight at theta = {np.asarray(theta)}"
             raise MissingError(msg)
         # Sorted heights in the cumulative sum of the weights, met one after the other in a second pass.
         heights = np.sort(rng.uniform(0.0, total, n))

@@ -17,19 +17,21 @@ import numpy as np
 
 from columnminer.errors import InputError
 from columnminer.infer.bins import Bins
+from columnminer.infer.estimates import gives_ratio
 from columnminer.infer.events import StoredEvents
 from columnminer.infer.information import Information
 from columnminer.infer.moments import BinMoments, information_of
 from columnminer.infer.morphed import choose_bins
 from columnminer.infer.rate import checked_luminosity
-from columnminer.infer.summary import ScoreLike, Summary
+from columnminer.infer.summary import Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from columnminer.infer.bins import Axis, BinSpec
+    from columnminer.infer.estimates import RatioLike, ScoreLike
     from columnminer.infer.events import Partition
     from columnminer.infer.summary import SummaryItems
     from columnminer.store.eventstore import EventStore
@@ -197,7 +199,7 @@ class FisherInformation:
             covariance += (flat.T @ flat).reshape(n, n, n, n)
         return self._result(information, covariance)
 
-    def detector(self, theta: Any, estimator: ScoreLike, *, include_rate: bool = True) -> Information:
+    def detector(self, theta: Any, estimator: RatioLike | ScoreLike, *, include_rate: bool = True) -> Information:
         r"""Return the information in the observables, from an estimated score t.
 
         .. math:: I_{ij} = L \frac{g_i g_j}{\sigma} + L \sum_e w_e t_i(x_e) t_j(x_e)
@@ -226,25 +228,34 @@ class FisherInformation:
         information, covariance = moments.information(include_rate=include_rate)
         return self._result(information[0], covariance)
 
-    def _score(self, theta: Any, estimator: Any) -> Any:
+    def _score(
+        self, theta: Any, estimator: RatioLike | ScoreLike
+    ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+        """Return the function from observables to scores at theta, if the estimator may be asked for it."""
         if tuple(estimator.parameter_names) != self.parameter_names:
             msg = (
                 f"the estimator gives the score for {', '.join(estimator.parameter_names)}, the information is about "
                 f"{', '.join(self.parameter_names)}"
             )
             raise InputError(msg)
-        point = self.store.setup.theta(theta)
-        names = self.store.observable_names
-        if hasattr(estimator, "log_ratio"):
-            return lambda x: estimator.score(x, np.broadcast_to(point, (len(x), len(point))), names=names)
+        self._events("test").check_estimator(estimator)
+        point, names = self.store.setup.theta(theta), self.store.observable_names
+        any_estimator: Any = estimator
+        if gives_ratio(estimator):
+            return lambda x: np.asarray(any_estimator.score(x, point, names=names))
         reference = getattr(estimator, "reference", point)
         if not np.allclose(np.asarray(reference)[: len(point)], point):
             msg = f"the estimator was trained for the score at {reference}, not at theta = {point}"
             raise InputError(msg)
-        return lambda x: estimator.score(x, names=names)
+        return lambda x: np.asarray(any_estimator.score(x, names=names))
 
     def distribution(
-        self, theta: Any, observables: SummaryItems, bins: BinSpec = None, *, estimator: ScoreLike | None = None
+        self,
+        theta: Any,
+        observables: SummaryItems,
+        bins: BinSpec = None,
+        *,
+        estimator: RatioLike | ScoreLike | None = None,
     ) -> InformationSlices:
         """Return how the information is distributed over slices of observables.
 

@@ -165,7 +165,8 @@ class HistogramLikelihood(Likelihood):
         """Return the probability of each bin at points (..., n_par): [..., n_bins] flat, at least 1e-12."""
         sigma = np.maximum(self.templates.at(points), 0.0)  # extrapolated too far, a morphed bin may be negative
         total = sigma.sum(axis=-1, keepdims=True)
-        return np.maximum(np.divide(sigma, total, out=np.zeros_like(sigma), where=total > 0.0), _FLOOR)
+        shares = np.divide(sigma, total, out=np.zeros_like(sigma), where=total > 0.0)
+        return np.asarray(np.maximum(shares, _FLOOR))
 
     def terms(self, points: NDArray[np.float64], data: Any) -> LogTerms:
         """Return the log probability of the distribution over the bins, and that of the number of events."""

@@ -47,7 +47,7 @@ class Information:
     @property
     def error(self) -> NDArray[np.float64]:
         """Standard error of each entry, (n, n)."""
-        return np.sqrt(np.einsum("ijij->ij", self.covariance))
+        return np.asarray(np.sqrt(np.einsum("ijij->ij", self.covariance)))
 
     def __add__(self, other: Information) -> Information:
         """Add the information of independent data about the same parameters, from independent simulations."""

@@ -10,10 +10,11 @@ import numpy as np
 from scipy.stats import chi2
 
 from columnminer.errors import InputError, MissingError
+from columnminer.infer.estimates import gives_ratio
 from columnminer.infer.events import AsimovEvents, Dataset, Events, RecordedEvents, StoredEvents
 from columnminer.infer.histogram import HistogramLikelihood
 from columnminer.infer.likelihood import Likelihood
-from columnminer.infer.neural import NeuralLikelihood, RatioLike
+from columnminer.infer.neural import NeuralLikelihood
 from columnminer.infer.rate import RateLikelihood
 from columnminer.store.eventstore import EventStore
 
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from columnminer.infer.bins import Axis, BinSpec
+    from columnminer.infer.estimates import RatioLike
     from columnminer.infer.events import Partition
     from columnminer.infer.summary import SummaryItems
 
 __all__ = ["Grid", "Histograms", "Limits", "expected_limits", "observed_limits", "scan"]
 
-What: TypeAlias = "Likelihood | RatioLike | SummaryItems"
+What: TypeAlias = "RatioLike | SummaryItems"
+"""What a likelihood is built from: a ratio estimator, "rate", or the axes of a histogram."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         for entry in self.ranges:
-            if len(entry) != 3 or not entry[0] < entry[1] or entry[2] != int(entry[2]) or entry[2] < 2:
+            if np.shape(entry) != (3,) or not entry[0] < entry[1] or entry[2] != int(entry[2]) or entry[2] < 2:
                 msg = f"a range of a grid is (low, high, number of points >= 2), not {entry!r}"
                 raise InputError(msg)
         object.__setattr__(self, "ranges", tuple((float(lo), float(hi), int(n)) for lo, hi, n in self.ranges))
@@ -206,7 +209,7 @@ def scan(likelihood: Likelihood, grid: Grid | ArrayLike, *, dof: int | None = No
 
 def expected_limits(
     store: EventStore | None,
-    what: What,
+    what: Likelihood | What,
     theta_true: Any,
     grid: Grid | ArrayLike,
     luminosity: float | None = None,
@@ -280,7 +283,7 @@ def expected_limits(
 
 def observed_limits(
     store: EventStore | None,
-    what: What,
+    what: Likelihood | What,
     data: Any,
     grid: Grid | ArrayLike,
     luminosity: float | None = None,
@@ -356,7 +359,7 @@ def _likelihood(
             msg = "limits from the rate without the rate say nothing: leave include_rate=True"
             raise InputError(msg)
         return RateLikelihood.from_store(store, luminosity, **options)
-    if isinstance(what, RatioLike):
+    if gives_ratio(what):
         return NeuralLikelihood.from_store(
             store, what, luminosity, include_rate=include_rate, partition=events, **options
         )

@@ -39,7 +39,7 @@ def information_of(sigma: NDArray[np.float64], gradient: NDArray[np.float64]) ->
     Where sigma is zero there are no events to learn from: zero.
     """
     inverse = np.divide(1.0, sigma, out=np.zeros_like(sigma), where=sigma != 0.0)
-    return np.einsum("n,in,jn->nij", inverse, gradient, gradient, optimize=True)
+    return np.asarray(np.einsum("n,in,jn->nij", inverse, gradient, gradient, optimize=True))
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,8 @@ class BinMoments:
         for i, nuisance in enumerate(self.nuisances):
             up = start + 1 + nuisance.up
             down = None if nuisance.down is None else start + 1 + nuisance.down
-            a, _ = nuisance_coefficients(
-                self.first[:, start], self.first[:, up], None if down is None else self.first[:, down]
-            )
+            varied_down = None if down is None else self.first[:, down]
+            a, _ = nuisance_coefficients(self.first[:, up], varied_down, w_nominal=self.first[:, start])
             slopes[:, i] = a
             moves = (a != 0.0) & (np.abs(a) < LARGEST_EXPONENT)
             size = 1.0 if down is None else 0.5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,40 +17,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from columnminer.infer.estimates import RatioLike
     from columnminer.infer.events import Events, Partition
     from columnminer.store.eventstore import EventStore
 
-__all__ = ["NeuralLikelihood", "RatioLike"]
+__all__ = ["NeuralLikelihood"]
 
 _PAIRS = 2**22
 """Pairs of (theta, event) evaluated at a time: bounds the memory whatever the grid and the number of events."""
-
-
-@runtime_checkable
-class RatioLike(Protocol):
-    """An estimator of log p(x|theta) / p(x|reference), such as `columnminer.learn.estimators.RatioEstimator`."""
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """What theta is."""
-        ...
-
-    def log_ratio(
-        self,
-        x: NDArray[np.float64],
-        theta: NDArray[np.float64],
-        *,
-        pairing: Literal["pairs", "grid"] = "pairs",
-        names: Sequence[str] | None = None,
-    ) -> NDArray[np.float64]:
-        """Return log ratios, (n_theta, n_x) with ``pairing="grid"``."""
-        ...
-
-    def score(
-        self, x: NDArray[np.float64], theta: NDArray[np.float64], *, names: Sequence[str] | None = None
-    ) -> NDArray[np.float64]:
-        """Return the gradients of the log ratio in theta, (n_x, n_par), one theta for each event."""
-        ...
 
 
 class NeuralLikelihood(Likelihood):
@@ -111,6 +85,7 @@ class NeuralLikelihood(Likelihood):
         rate_partition: Partition = "all",
         cuts: Sequence[str] = (),
         efficiencies: Sequence[str] = (),
+        other_store: bool = False,
     ) -> NeuralLikelihood:
         """Return the likelihood from an estimator and a store.
 
@@ -130,11 +105,21 @@ class NeuralLikelihood(Likelihood):
             Events that give the total cross section.
         cuts, efficiencies
             Expressions of observables; data must pass the cuts, too.
+        other_store
+            Whether the estimator may come from another store.
+
+        Raises
+        ------
+        InputError
+            If the estimator was trained on these events, or on another store, or knows other parameters.
+        UnknownNameError
+            If the store lacks a feature of the estimator, or an observable of a cut.
         """
         rate = RateLikelihood.from_store(
             store, luminosity, partition=rate_partition, cuts=cuts, efficiencies=efficiencies
         )
         events = StoredEvents(store, partition, cuts=cuts, efficiencies=efficiencies)
+        events.check_estimator(estimator, other_store=other_store)
         return cls(estimator, rate, events=events, include_rate=include_rate)
 
     def as_data(self, data: Any) -> Dataset:
@@ -160,9 +145,13 @@ class NeuralLikelihood(Likelihood):
         """Return the weighted sum of the estimated scores, and the gradient of the rate term."""
         thetas = points.reshape(-1, points.shape[-1])
 
+        score = getattr(self.estimator, "score", None)
+        if score is None:
+            return super().term_gradients(points, data)
+
         def scores(x: NDArray[np.float64], names: tuple[str, ...]) -> NDArray[np.float64]:
-            each = [self.estimator.score(x, np.broadcast_to(t, (len(x), len(t))), names=names) for t in thetas]
-            return np.moveaxis(np.reshape(each, (*points.shape[:-1], len(x), -1)), -1, 0).astype(np.float64)
+            each = np.asarray(score(x, thetas, pairing="grid", names=names), dtype=np.float64)
+            return np.moveaxis(each, -1, 0).reshape(-1, *points.shape[:-1], len(x))
 
         # The parameters stand first while summing, so that the batch axes of points and weights line up.
         kinematic, n = self._summed(data, scores, max(1, _PAIRS // thetas.size))

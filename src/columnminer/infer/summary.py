@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from columnminer.arithmetic import Number
 from columnminer.errors import InputError, UnknownNameError, did_you_mean
 from columnminer.expressions import Evaluator, compile_expression
+from columnminer.infer.estimates import ScoreLike, gives_score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-__all__ = ["Cuts", "Efficiencies", "ScoreLike", "Summary", "SummaryItems"]
-
-
-@runtime_checkable
-class ScoreLike(Protocol):
-    """An estimator of the score at its reference point."""
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """Parameters in whose direction the components point."""
-        ...
-
-    def score(self, x: NDArray[np.float64], *, names: Sequence[str] | None = None) -> NDArray[np.float64]:
-        """Return the estimated score, (n, n_par), of events with columns `names`."""
-        ...
+__all__ = ["Cuts", "Efficiencies", "Summary", "SummaryItems"]
 
 
 SummaryItems: TypeAlias = "str | ScoreLike | Sequence[str | ScoreLike]"
@@ -125,7 +113,7 @@ class Summary:
     """
 
     def __init__(self, items: SummaryItems, observables: Sequence[str]) -> None:
-        listed = [items] if isinstance(items, str | ScoreLike) else list(items)
+        listed: list[object] = list(items) if isinstance(items, Sequence) and not isinstance(items, str) else [items]
         if not listed:
             msg = "a histogram needs at least one observable"
             raise InputError(msg)
@@ -135,7 +123,7 @@ class Summary:
             if isinstance(item, str):
                 names.append(item)
                 self._parts.append(_Texts([item], observables).columns)
-            elif isinstance(item, ScoreLike):
+            elif gives_score(item):
                 names += [f"score({name})" for name in item.parameter_names]
                 self._parts.append(_score_of(item))
             else:

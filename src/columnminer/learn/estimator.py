@@ -279,7 +279,7 @@ class Estimator:
         MissingError
             If it has none.
         """
-        raise self._cannot("a log likelihood ratio")
+        raise MissingError(self._has_no("log_ratio"))
 
     def score(self, *args: Any, **options: Any) -> NDArray[np.float64]:  # noqa: ARG002
         """Return the score, where this kind of estimator has one.
@@ -289,10 +289,10 @@ class Estimator:
         MissingError
             If it has none.
         """
-        raise self._cannot("a score")
+        raise MissingError(self._has_no("score"))
 
-    def _cannot(self, what: str) -> MissingError:
-        return MissingError(f"a {type(self).__name__} cannot give {what}")
+    def _has_no(self, what: str) -> str:
+        return f"a {type(self).__name__} has no {what}: another kind of estimator has"
 
     # Inputs ------------------------------------------------------------------------------------------------------
 
@@ -366,7 +366,7 @@ class Estimator:
             raise FileFormatError(msg)
         try:
             estimator = kind(**document["settings"], device=device)
-            estimator._fit = _read_fit(estimator, document, tensors)
+            estimator._fit = _read_fit(estimator, document, tensors)  # noqa: SLF001 - one of our own
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             msg = f"{folder}: the estimator is damaged: {error}"
             raise FileFormatError(msg) from error

@@ -1,7 +1,7 @@
 """The estimators: what they learn, and what they say of events.
 
-What to use when: a `RatioEstimator` gives the log likelihood ratio (and the score) at any theta, to one reference point;
-a `ScoreEstimator` gives the score at one point, the best summary of events for theta close to it.
+What to use when: a `RatioEstimator` gives the log likelihood ratio (and the score) at any theta, to one reference
+point; a `ScoreEstimator` gives the score at one point, the best summary of events for theta close to it.
 """
 
 from __future__ import annotations

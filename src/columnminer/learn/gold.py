@@ -41,13 +41,11 @@ def ratio_columns(
     y = required(samples, "y", method)
     _check_labels(y)
     columns: dict[str, NDArray[Any]] = {"inputs": np.concatenate([theta, x], axis=1), "y": y}
-    if "r_xz" in gold:
-        r_xz = required(samples, "r_xz", method)
-        _check_ratios(r_xz)
-        with np.errstate(divide="ignore"):
-            log_r = np.log(r_xz)
-        columns["s_xz"] = 1.0 / (1.0 + r_xz)
-        columns["log_r_xz"] = np.clip(log_r, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+    if "s_xz" in gold:
+        columns["s_xz"] = 1.0 / (1.0 + _ratios(samples, method))
+    if "log_r_xz" in gold:
+        limit = np.exp(LOG_RATIO_LIMIT)
+        columns["log_r_xz"] = np.log(np.clip(_ratios(samples, method), 1.0 / limit, limit))
     if "t_xz" in gold:
         columns["t_xz"] = required(samples, "t_xz", method) * scalings["theta"].scale
     return columns | _weights(samples)
@@ -83,7 +81,8 @@ def _check_labels(y: NDArray[Any]) -> None:
         raise InputError(msg)
 
 
-def _check_ratios(r_xz: NDArray[Any]) -> None:
+def _ratios(samples: Samples, method: str) -> NDArray[Any]:
+    r_xz = required(samples, "r_xz", method)
     wrong = ~(r_xz >= 0)
     if wrong.any():
         event = int(wrong.argmax())
@@ -92,6 +91,7 @@ def _check_ratios(r_xz: NDArray[Any]) -> None:
             f"{len(r_xz)} events; with negative weights, use CARL with signed weights, or clip them when sampling"
         )
         raise InputError(msg)
+    return r_xz
 
 
 def pick_features(x: NDArray[Any], names: Sequence[str] | None, features: Sequence[str]) -> NDArray[np.float64]:
@@ -117,8 +117,8 @@ def pick_features(x: NDArray[Any], names: Sequence[str] | None, features: Sequen
     if not finite.all():
         event, feature = np.argwhere(~finite)[0]
         msg = (
-            f"the feature {features[feature]!r} is {chosen[event, feature]} in event {event} "
-            f"(and not finite in {(~finite).any(axis=1).sum()} events): select events that have it, or give it a default"
+            f"the feature {features[feature]!r} is {chosen[event, feature]} in event {event}; features are not finite in "
+            f"{(~finite).any(axis=1).sum()} events: select events that have them, or give them a default"
         )
         raise InputError(msg)
     return chosen
@@ -149,6 +149,6 @@ def single_point(points: NDArray[np.floating[Any]], what: str) -> NDArray[np.flo
     """
     if (points != points[0]).any():
         other = int((points != points[0]).any(axis=1).argmax())
-        msg = f"{what} must be one and the same in all events, but is {points[0]} in event 0 and {points[other]} in {other}"
+        msg = f"{what} must be the same in all events, but is {points[0]} in event 0 and {points[other]} in {other}"
         raise InputError(msg)
-    return points[0].astype(np.float64)
+    return np.asarray(points[0], dtype=np.float64)

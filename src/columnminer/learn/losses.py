@@ -142,7 +142,7 @@ class RatioMethod:
     uses_score : bool
         Whether `numerator_score_error` times alpha is added.
     gold : tuple of str
-        What the training sample must hold beside x, theta and y.
+        Columns of a batch that it needs beside the inputs and y; see `gold.ratio_columns`.
     """
 
     ratio_term: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
@@ -164,11 +164,11 @@ def _rolr(log_r: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
 
 RATIO_METHODS: dict[str, RatioMethod] = {
     "carl": RatioMethod(_carl, uses_score=False, gold=()),
-    "rolr": RatioMethod(_rolr, uses_score=False, gold=("r_xz",)),
-    "alice": RatioMethod(_alice, uses_score=False, gold=("r_xz",)),
+    "rolr": RatioMethod(_rolr, uses_score=False, gold=("log_r_xz",)),
+    "alice": RatioMethod(_alice, uses_score=False, gold=("s_xz",)),
     "cascal": RatioMethod(_carl, uses_score=True, gold=("t_xz",)),
-    "rascal": RatioMethod(_rolr, uses_score=True, gold=("r_xz", "t_xz")),
-    "alices": RatioMethod(_alice, uses_score=True, gold=("r_xz", "t_xz")),
+    "rascal": RatioMethod(_rolr, uses_score=True, gold=("log_r_xz", "t_xz")),
+    "alices": RatioMethod(_alice, uses_score=True, gold=("s_xz", "t_xz")),
 }
 
 

@@ -149,10 +149,7 @@ class MLP(nn.Module):
         if self.dropout == 0.0:
             return None
         keep = 1.0 - self.dropout
-        return tuple(
-            (torch.rand((n, len(b)), generator=generator, device=b.device) < keep).to(b.dtype) / keep
-            for b in self.biases[:-1]
-        )
+        return tuple((torch.rand((n, len(b)), generator=generator) < keep).to(b) / keep for b in self.biases[:-1])
 
 
 _activation = activation  # the argument of MLP has the same name

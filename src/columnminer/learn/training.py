@@ -45,7 +45,8 @@ _JUDGE_BATCH = 16_384
 class Objective(Protocol):
     """What is minimised: a batch -> the named terms of the loss, whose sum it is.
 
-    `noise` is the generator of dropout masks in training, None in validation.
+    A batch has the columns ``inputs`` and whatever else the loss needs. `noise` is the generator of dropout masks in
+    training, None in validation.
     """
 
     def __call__(self, batch: Batch, noise: torch.Generator | None) -> dict[str, Tensor]:
@@ -118,7 +119,7 @@ def evaluate(objective: Objective, data: TensorData) -> dict[str, float]:
     terms = _Terms()
     with torch.no_grad():
         for batch in data.batches(_JUDGE_BATCH):
-            terms.add(objective(batch, None), len(batch["x"]))
+            terms.add(objective(batch, None), len(batch["inputs"]))
     return terms.means()
 
 

@@ -1,15 +1,16 @@
 r"""Which benchmarks to morph from: the figure of merit of a basis, and the search for a good one.
 
-The figure of merit is the mean over the parameter ranges of the sum of squared morphing weights. Weights are polynomials
-of theta, so the mean is exact: with the morphing matrix M and the moments C[c, d] = <theta**(p_c + p_d)> it is
-tr(M^T C M). With A[b, c] = theta_b**p_c this is tr(C (A^T A)^-1), which the theory of optimal designs calls the
+The figure of merit is the mean over the parameter ranges of the sum of squared morphing weights. Weights are
+polynomials of theta, so the mean is exact: with the morphing matrix M and the moments C[c, d] = <theta**(p_c + p_d)> it
+is tr(M^T C M). With A[b, c] = theta_b**p_c this is tr(C (A^T A)^-1), which the theory of optimal designs calls the
 I-criterion (or V-criterion). Taking linear combinations of components that are orthonormal over the ranges turns C into
 the unit matrix, and the figure into tr((A^T A)^-1).
 
-`optimise_basis` starts from many random sets of candidate points at once. From each it picks a basis greedily, always the
-point where the weight is least determined by those picked before (approximate Fekete points: Bos et al., Math. Comp. 80
-(2011) 1623), and then moves all points downhill along the analytic gradient, inside the ranges (spectral projected
-gradient: Birgin, Martinez and Raydan, SIAM J. Optim. 10 (2000) 1196), dropping the worse half of the starts as it goes.
+`optimise_basis` starts from several random sets of candidate points at once. From each it picks a basis greedily, every
+time the point where the weight is least determined by those picked before (approximate Fekete points: Bos et al., SIAM
+J. Numer. Anal. 48 (2010) 1984), and then moves all points downhill along the analytic gradient, inside the ranges
+(spectral projected gradient: Birgin, Martinez and Raydan, SIAM J. Optim. 10 (2000) 1196), dropping the worse half of
+the starts as it goes.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ STEPS_PER_ROUND = 10
 MAX_ROUNDS = 10
 ENOUGH = 1e-5
 """Relative improvement in a round of steps below which the search ends."""
+WIDE_PRIOR = 1e-9
+"""Weight of a prior on the coefficients of the components, so that coinciding points are bad and not an error."""
 
 
 def mean_squared_weight(morphing: Morphing) -> float:
@@ -121,24 +124,22 @@ class _Search:
         moments, vectors = np.linalg.eigh(component_moments(components, box))
         self.orthonormal = vectors / np.sqrt(np.maximum(moments, 1e-14 * moments[-1]))
         rows = monomials(fixed, components) @ self.orthonormal
-        self.fixed_gram = rows.T @ rows
+        self.fixed_gram = rows.T @ rows + WIDE_PRIOR * np.eye(len(components))
 
     def pick(self, candidates: NDArray[np.float64], n_points: int) -> NDArray[np.float64]:
         """Return n_points of each set of candidates, (n_starts, n_candidates, n_par) -> (n_starts, n_points, n_par)."""
         rows = monomials(candidates, self.components) @ self.orthonormal
         starts = np.arange(len(candidates))
-        # The covariance of the components' coefficients given the points so far, from a very wide prior; `variance` is
-        # that of the weight at each candidate.
-        covariance = np.linalg.inv(self.fixed_gram + 1e-9 * np.eye(len(self.components)))
-        projected = np.broadcast_to(covariance, (len(candidates), *covariance.shape)).copy()
-        variance = np.einsum("snc,scd,snd->sn", rows, projected, rows, optimize=True)
+        # Covariance of the coefficients of the components given the points so far; variance of d sigma at candidates.
+        covariance = np.tile(np.linalg.inv(self.fixed_gram), (len(candidates), 1, 1))
+        variance = ((rows @ covariance) * rows).sum(axis=-1)
         picked = np.empty((len(candidates), n_points, candidates.shape[-1]))
         for i in range(n_points):
             best = variance.argmax(axis=1)
             picked[:, i] = candidates[starts, best]
-            direction = (projected @ rows[starts, best, :, np.newaxis])[..., 0]
+            direction = (covariance @ rows[starts, best, :, np.newaxis])[..., 0]
             norm = 1.0 + variance[starts, best]
-            projected -= direction[:, :, np.newaxis] * direction[:, np.newaxis] / norm[:, np.newaxis, np.newaxis]
+            covariance -= direction[:, :, np.newaxis] * direction[:, np.newaxis] / norm[:, np.newaxis, np.newaxis]
             variance -= (rows @ direction[..., np.newaxis])[..., 0] ** 2 / norm[:, np.newaxis]
         return picked
 
@@ -178,7 +179,7 @@ class _Search:
                 break
             kept = np.argsort(best, kind="stable")[: (len(best) + 1) // 2]
             points, gradient, step, best, best_points = (a[kept] for a in (points, gradient, step, best, best_points))
-        return best_points[best.argmin()]
+        return np.asarray(best_points[best.argmin()])
 
 
 def _rank(rows: NDArray[np.float64]) -> int:

@@ -1,8 +1,8 @@
 """Which products of couplings make up a squared matrix element, and their values at theta.
 
 A *component* is a row of powers p, one for each parameter, and stands for the monomial theta**p = prod_i theta_i**p_i.
-`find_components` says which there are: by the highest powers (`power_components`), or by which couplings enter production
-and decay (`vertex_components`). Components are kept in ascending lexicographic order.
+`find_components` says which there are: by the highest powers (`power_components`), or by which couplings enter
+production and decay (`vertex_components`), both in ascending lexicographic order.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def find_components(
     max_overall_power
         Highest sum of the powers of all couplings: 2 n if they affect n vertices.
     bsm_max_power
-        Highest sum of the powers of all couplings but those named in `standard_model`: 1 keeps the interference with the
-        standard model, 2 adds the squares. None: no limit.
+        Highest sum of the powers of all couplings but those named in `standard_model`: 1 keeps the interference with
+        the standard model, 2 adds the squares. None: no limit.
     standard_model
         Names of the couplings that `bsm_max_power` does not count.
     production, decay, shared, fixed_terms
@@ -122,7 +122,7 @@ def vertex_components(
     r"""Return the components of a production vertex times a decay vertex.
 
     Each vertex is linear in its couplings, so the amplitude is (sum g_production + sum g_shared) (sum g_decay + sum
-    g_shared), and the components are the different products of any two of its terms (ATL-PHYS-PUB-2015-047, section 2).
+    g_shared), and the components are the different products of any two of its terms (ATL-PHYS-PUB-2015-047).
     A vertex without couplings is a constant.
 
     Parameters

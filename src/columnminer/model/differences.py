@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from columnminer.errors import InputError, MissingError
+from columnminer.errors import InputError, MissingError, did_you_mean
 from columnminer.model.checks import number, ordered
 from columnminer.model.parameters import Benchmark
 
@@ -68,6 +68,21 @@ class FiniteDifferences:
             for name, step in self.steps.items()
             for word, sign in signs.items()
         ]
+
+    def check(self, space: ParameterSpace, benchmarks: Sequence[Benchmark]) -> None:
+        """Raise InputError if a step, or a neighbour among the benchmarks, is missing or elsewhere."""
+        if tuple(self.steps) != space.names:
+            msg = f"finite differences have steps for ({', '.join(self.steps)}), not for ({', '.join(space.names)})"
+            raise InputError(msg)
+        known = {benchmark.name: benchmark for benchmark in benchmarks}
+        for name in self.benchmarks:
+            if name not in known:
+                msg = f"finite differences: no benchmark is called {name!r}.{did_you_mean(name, known)}"
+                raise InputError(msg)
+            for neighbour in self.neighbours(known[name]):
+                if known.get(neighbour.name) != neighbour:
+                    msg = f"finite differences at {name!r} need benchmark {neighbour.name!r} at {neighbour.values}"
+                    raise InputError(msg)
 
     def gradients(self, benchmark: str, space: ParameterSpace, benchmark_names: Sequence[str]) -> NDArray[np.float64]:
         """Return d w_b / d theta_i at a benchmark, (n_par, n_benchmarks): the coefficients of the difference quotients.

@@ -1,9 +1,9 @@
 r"""Events at any theta from events at a few: the squared matrix element is a polynomial of the couplings.
 
-At tree level d sigma(x, theta) = sum_c theta**p_c f_c(x), where the components p_c are rows of powers (`components.py`).
-Knowing d sigma at the benchmarks of a *basis* determines the f_c, so that d sigma(x, theta) = sum_b w_b(theta)
-d sigma(x, theta_b) with *morphing weights* w_b(theta) that know nothing of x (ATL-PHYS-PUB-2015-047; arXiv:1805.00020,
-section II C). How good a basis is, and how to find a better one, stands in `basis.py`.
+At tree level d sigma(x, theta) = sum_c theta**p_c f_c(x), where the components p_c are rows of powers (see
+`components.py`). Knowing d sigma at the benchmarks of a *basis* determines the f_c, so that d sigma(x, theta) =
+sum_b w_b(theta) d sigma(x, theta_b) with *morphing weights* w_b(theta) that know nothing of x (ATL-PHYS-PUB-2015-047;
+arXiv:1805.00020). How good a basis is, and how to find a better one, stands in `basis.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from columnminer.errors import ColumnMinerWarning, InputError, UnknownNameError, did_you_mean
+from columnminer.model.checks import unique
 from columnminer.model.components import checked_components, monomial_gradients, monomials
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from columnminer.model.parameters import ParameterSpace, ThetaLike
+    from columnminer.model.parameters import Benchmark, ParameterSpace, ThetaLike
 
 __all__ = ["Morphing"]
 
@@ -44,7 +45,7 @@ class Morphing:
     benchmarks
         All benchmarks; weights have a column for each.
     basis
-        Names of the benchmarks to morph from; the others get weight zero. None: all of them.
+        Names of the benchmarks to morph from; the others get weight zero.
 
     Raises
     ------
@@ -67,12 +68,13 @@ class Morphing:
     space: ParameterSpace
     components: NDArray[np.int64]
     benchmarks: tuple[Benchmark, ...]
-    basis: tuple[str, ...] | None = None
+    basis: tuple[str, ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "components", checked_components(self.components, self.space))
-        names = tuple(benchmark.name for benchmark in self.benchmarks)
-        object.__setattr__(self, "basis", unique(names if self.basis is None else self.basis, "morphing basis"))
+        object.__setattr__(self, "benchmarks", tuple(self.benchmarks))
+        object.__setattr__(self, "basis", unique(self.basis, "morphing basis"))
+        names = self.benchmark_names
         for name in self.basis:
             if name not in names:
                 msg = f"morphing basis: no benchmark is called {name!r}.{did_you_mean(name, names)}"
@@ -96,19 +98,29 @@ class Morphing:
             warnings.warn(msg, ColumnMinerWarning, stacklevel=3)
 
     @cached_property
+    def benchmark_names(self) -> tuple[str, ...]:
+        """Names of the benchmarks, in the order of the weights."""
+        return tuple(benchmark.name for benchmark in self.benchmarks)
+
+    @cached_property
+    def basis_points(self) -> NDArray[np.float64]:
+        """(n_basis, n_par) parameter values of the basis benchmarks."""
+        return np.array([self.space.array(self.benchmarks[i].values) for i in self._columns])
+
+    @cached_property
     def _columns(self) -> list[int]:
         return [self.benchmark_names.index(name) for name in self.basis]
 
     @cached_property
     def _scale(self) -> NDArray[np.float64]:
         """(n_par,) magnitude of each parameter in the basis: powers of theta / scale stay of order one."""
-        largest = np.abs(self.benchmark_points[self._columns]).max(axis=0)
+        largest = np.abs(self.basis_points).max(axis=0)
         return np.where(largest > 0, largest, 1.0)
 
     @cached_property
     def _design(self) -> NDArray[np.float64]:
         """(n_basis, n_components) components of the scaled basis points."""
-        return monomials(self.benchmark_points[self._columns] / self._scale, self.components)
+        return monomials(self.basis_points / self._scale, self.components)
 
     @cached_property
     def condition_number(self) -> float:
@@ -141,7 +153,7 @@ class Morphing:
     def squared_weights(self, theta: ThetaLike | Sequence[ThetaLike]) -> NDArray[np.float64]:
         """Return sum_b w_b(theta)**2, (n_theta,): how much morphing enlarges statistical errors there.
 
-        Were all benchmarks known with the same independent error, this would be the squared error at theta in its units:
-        1 at a benchmark; where it is large, look at the basis.
+        Were all benchmarks known with the same independent error, this would be the squared error at theta in its
+        units: 1 at a benchmark of the basis. Where it is large, look at the basis.
         """
         return np.asarray((self.weights(theta) ** 2).sum(axis=1))

@@ -2,7 +2,7 @@
 
 `Parameter` is all that any parameter needs, whether a coupling, a nuisance or a rate multiplier. `Coupling` adds what
 event generation and morphing ask of a physics coupling. Every other part of the package takes theta as an array;
-turning a dict or a sequence into one, with errors that name the parameter, happens in `ParameterSpace` and nowhere else.
+turning a dict or a sequence into one, with errors that name the parameter, happens in `ParameterSpace` alone.
 """
 
 from __future__ import annotations
@@ -95,8 +95,9 @@ class Parameter:
         if self.description:
             text(self.description, f"{where}: description")
         if self.bounds is not None:
-            ends = [number(end, f"{where}: bounds") for end in pair(self.bounds, f"{where}: bounds")]
-            checked["bounds"] = ordered(*ends, f"{where}: bounds")
+            what = f"{where}: bounds"
+            left, right = (number(end, what) for end in pair(self.bounds, what))
+            checked["bounds"] = ordered(left, right, what)
         if self.constraint is not None:
             checked["constraint"] = number(self.constraint, f"{where}: constraint")
             ordered(0.0, checked["constraint"], f"{where}: constraint, a standard deviation")
@@ -296,7 +297,8 @@ class ParameterSpace:
         if values.shape != (len(self),):
             msg = f"theta of shape {values.shape} does not fit: one value each for ({', '.join(self.names)}) is needed"
             raise InputError(msg)
-        return self._finite(values[np.newaxis])[0]
+        self._require_finite(values[np.newaxis])
+        return values
 
     def points(self, thetas: ThetaLike | Sequence[ThetaLike]) -> NDArray[np.float64]:
         """Return one or many parameter points as an (n, n_par) array.
@@ -320,14 +322,14 @@ class ParameterSpace:
         if values.ndim > 2 or values.shape[1] != len(self):
             msg = f"thetas of shape {values.shape} do not fit: (n, {len(self)}) is needed for ({', '.join(self.names)})"
             raise InputError(msg)
-        return self._finite(values)
+        self._require_finite(values)
+        return values
 
-    def _finite(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _require_finite(self, values: NDArray[np.float64]) -> None:
         if not np.isfinite(values).all():
             row, column = np.argwhere(~np.isfinite(values))[0]
             msg = f"theta number {row}: the value of {self.names[column]!r} is not finite: {values[row, column]}"
             raise InputError(msg)
-        return values
 
     def as_dict(self, theta: ThetaLike) -> dict[str, float]:
         """Return a parameter point as parameter name -> value."""

@@ -102,7 +102,7 @@ class FixedPoints:
     @property
     def n_par(self) -> int:
         """Number of columns."""
-        return self.points.shape[1]
+        return int(self.points.shape[1])
 
     def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:  # noqa: ARG002 - the same for all priors
         """Return n points, (n, n_par): the given ones over and over."""

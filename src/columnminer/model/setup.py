@@ -1,7 +1,7 @@
 """The set-up of an analysis: parameters, benchmarks, morphing and systematics, as one versioned JSON document.
 
-A `Setup` does not change: `with_morphing` and `with_finite_differences` return new ones. It answers the one question that
-every later stage has: with which coefficients do the weights of the benchmarks add up to the weight at theta?
+A `Setup` does not change: `with_morphing` and `with_finite_differences` return new ones. It answers the one question
+that every later stage has: with which coefficients do the weights of the benchmarks add up to the weight at theta?
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 
 from columnminer.errors import FileFormatError, InputError, MissingError, UnknownNameError, did_you_mean
 from columnminer.model.basis import optimise_basis
+from columnminer.model.checks import located, unique
 from columnminer.model.components import checked_components, find_components
 from columnminer.model.differences import FiniteDifferences
-from columnminer.model.document import entries, items, located
+from columnminer.model.document import described, parsed
 from columnminer.model.morphing import Morphing
 from columnminer.model.parameters import Benchmark, Parameter, ParameterSpace
-from columnminer.model.systematics import systematic_from_dict
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -35,9 +35,6 @@ __all__ = ["Setup", "Theta"]
 
 Theta: TypeAlias = "str | Benchmark | ThetaLike"
 """One parameter point: the name of a benchmark, a dict by parameter name, or values in order."""
-
-FORMAT = "columnminer-setup"
-FORMAT_VERSION = 1
 
 
 class Setup:
@@ -72,13 +69,17 @@ class Setup:
         differences: FiniteDifferences | None = None,
     ) -> None:
         self.space = space if isinstance(space, ParameterSpace) else ParameterSpace(space)
-        self.benchmarks = _benchmarks(self.space, benchmarks)
+        self.benchmarks = self.space.benchmarks(benchmarks)
         self.systematics = tuple(systematics)
         self.morphing = morphing
         self.differences = differences
-        _require_unique((b.name for b in self.benchmarks), "benchmarks")
-        _require_unique((s.name for s in self.systematics), "systematics")
-        _require_unique((*self.space.names, *(p.name for p in self.nuisance_parameters)), "parameters")
+        unique((systematic.name for systematic in self.systematics), "systematics")
+        unique((*self.space.names, *(p.name for p in self.nuisance_parameters)), "parameters and nuisance parameters")
+        if morphing is not None and (morphing.space != self.space or morphing.benchmarks != self.benchmarks):
+            msg = "this morphing belongs to another set of parameters or benchmarks"
+            raise InputError(msg)
+        if differences is not None:
+            differences.check(self.space, self.benchmarks)
 
     def __repr__(self) -> str:
         return (
@@ -302,8 +303,8 @@ class Setup:
             ]
             morphing_basis = [benchmark.name for benchmark in (*fixed, *added)]
             benchmarks += added
-        bare = Setup(self.space, benchmarks)
-        morphing = Morphing(self.space, powers, bare.benchmark_names, bare.benchmark_points, tuple(morphing_basis))
+        checked = self.space.benchmarks(benchmarks)
+        morphing = Morphing(self.space, powers, checked, tuple(morphing_basis))
         return Setup(self.space, benchmarks, self.systematics, morphing=morphing)
 
     def with_finite_differences(
@@ -349,22 +350,8 @@ class Setup:
     # As a document
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the set-up as JSON types. Morphing is its definition: the matrix follows from it."""
-        document: dict[str, Any] = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "parameters": [parameter.to_dict() for parameter in self.space],
-            "benchmarks": [{"name": b.name, "values": dict(b.values)} for b in self.benchmarks],
-            "systematics": [systematic.to_dict() for systematic in self.systematics],
-        }
-        if self.morphing is not None:
-            document["morphing"] = {
-                "components": self.morphing.components.tolist(),
-                "basis": list(self.morphing.basis),
-            }
-        if self.differences is not None:
-            document["finite_differences"] = self.differences.to_dict()
-        return document
+        """Return the set-up as JSON types, for `from_dict`."""
+        return described(self)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any], source: str = "set-up") -> Setup:
@@ -382,55 +369,9 @@ class Setup:
         FileFormatError
             If it is of another format or version, or something in it does not fit; the message names the key.
         """
-        if not isinstance(document, Mapping) or document.get("format") != FORMAT:
-            msg = f"{source}: this is no set-up of columnminer: its 'format' is not {FORMAT!r}"
-            raise FileFormatError(msg)
-        version = document.get("format_version")
-        if version != FORMAT_VERSION:
-            msg = f"{source}: format_version {version!r} is not known here; this version reads {FORMAT_VERSION}"
-            raise FileFormatError(msg)
-        parts = entries(
-            document,
-            source,
-            required=("format", "format_version", "parameters", "benchmarks"),
-            optional=("systematics", "morphing", "finite_differences"),
-        )
-        parameters = []
-        for i, entry in enumerate(items(parts["parameters"], f"{source}: parameters")):
-            where = f"{source}: parameters[{i}]"
-            fields = entries(entry, where, required=("name",), optional=Parameter.keys())
-            with located(where):
-                parameters.append(Parameter(**fields))
-        with located(f"{source}: parameters"):
-            space = ParameterSpace(parameters)
-        benchmarks = []
-        for i, entry in enumerate(items(parts["benchmarks"], f"{source}: benchmarks")):
-            where = f"{source}: benchmarks[{i}]"
-            fields = entries(entry, where, required=("name", "values"))
-            with located(where):
-                benchmarks.append(Benchmark(**fields))
-                space.array(benchmarks[-1].values)
-        systematics = [
-            systematic_from_dict(entry, f"{source}: systematics[{i}]")
-            for i, entry in enumerate(items(parts.get("systematics", []), f"{source}: systematics"))
-        ]
+        arguments = parsed(document, source)
         with located(source):
-            bare = cls(space, benchmarks, systematics)
-        morphing = differences = None
-        if "morphing" in parts:
-            where = f"{source}: morphing"
-            fields = entries(parts["morphing"], where, required=("components", "basis"))
-            basis = tuple(items(fields["basis"], f"{where}.basis"))
-            with located(where):
-                morphing = Morphing(space, fields["components"], bare.benchmark_names, bare.benchmark_points, basis)
-        if "finite_differences" in parts:
-            where = f"{source}: finite_differences"
-            fields = entries(
-                parts["finite_differences"], where, required=("steps", "benchmarks"), optional=("central",)
-            )
-            with located(where):
-                differences = FiniteDifferences(**fields)
-        return cls(space, benchmarks, systematics, morphing=morphing, differences=differences)
+            return cls(**arguments)
 
     @cached_property
     def hash(self) -> str:
@@ -463,31 +404,3 @@ class Setup:
             msg = f"{path}: this is no JSON: {error}"
             raise FileFormatError(msg) from error
         return cls.from_dict(document, str(path))
-
-
-def _benchmarks(
-    space: ParameterSpace,
-    benchmarks: Mapping[str, Mapping[str, float]] | Iterable[Benchmark | Mapping[str, float]],
-) -> tuple[Benchmark, ...]:
-    """Return benchmarks in any of their forms as Benchmarks whose values are floats in the order of the space."""
-    if isinstance(benchmarks, Mapping):
-        made = [Benchmark(name, values) for name, values in benchmarks.items()]
-    else:
-        made = [b if isinstance(b, Benchmark) else Benchmark(f"benchmark_{i}", b) for i, b in enumerate(benchmarks)]
-    checked = []
-    for benchmark in made:
-        try:
-            checked.append(Benchmark(benchmark.name, space.as_dict(benchmark.values)))
-        except (InputError, UnknownNameError) as error:
-            msg = f"benchmark {benchmark.name!r}: {error}"
-            raise type(error)(msg) from error
-    return tuple(checked)
-
-
-def _require_unique(names: Iterable[str], what: str) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            msg = f"{what}: the name {name!r} is used twice"
-            raise InputError(msg)
-        seen.add(name)

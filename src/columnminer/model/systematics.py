@@ -7,8 +7,8 @@ r"""Nuisance parameters: which there are, which weights of a file they need, and
 `WeightVariation`                 any one or two weights of a file, by their ids
 ================================  ====================================================================================
 
-A nuisance parameter nu_i multiplies the weight of an event by exp(a_i(x) nu_i + b_i(x) nu_i**2), where a and b follow from
-the weights at nu = +1 and -1 (arXiv:1907.10621, section 3.3): `nuisance_coefficients`, `nuisance_factor`.
+A nuisance parameter nu_i multiplies the weight of an event by exp(a_i(x) nu_i + b_i(x) nu_i**2), where a and b follow
+from the weights at nu = +1 and -1 (arXiv:1907.10621): `nuisance_coefficients`, `nuisance_factor`.
 """
 
 from __future__ import annotations
@@ -159,7 +159,10 @@ class NormalisationUncertainty(Systematic):
             msg = f"systematic {self.name!r}: size is relative, 0.1 for 10 %: above -1 and not zero, not {size:g}"
             raise InputError(msg)
         if size > 1:
-            msg = f"systematic {self.name!r} multiplies rates by {1 + size:g} at +1 sigma; a factor of {size:g} has the size {size - 1:g}"
+            msg = (
+                f"systematic {self.name!r} multiplies rates by {1 + size:g} at +1 sigma: if a factor of {size:g} is "
+                f"meant, its size is {size - 1:g}"
+            )
             warnings.warn(msg, ColumnMinerWarning, stacklevel=4)
 
     def shifts(
@@ -231,7 +234,7 @@ class PDFUncertainty(Systematic):
     errors
         As LHAPDF's ErrorType: "hessian", members are pairs of eigenvector directions (up, down); "symmhessian", one
         member for each eigenvector; "replicas", equally probable members, of which each is a direction with step
-        sqrt(n_members - 1), so that together they have the covariance of the replicas (arXiv:1505.06736, section 2.1).
+        sqrt(n_members - 1), so that together they have the covariance of the replicas (arXiv:1505.06736).
     confidence_level
         To which the eigenvector members belong: 0.9 for older CTEQ sets.
 

@@ -111,7 +111,7 @@ def number(array: Any, what: str, n_events: int) -> Number:
         if isinstance(array, ak.Array):
             array = ak.to_numpy(ak.fill_none(array, np.nan))
         elif isinstance(array, np.ma.MaskedArray):
-            array = array.astype(np.float64).filled(np.nan)
+            array = np.ma.filled(array.astype(np.float64), np.nan)
         values = np.asarray(array, dtype=np.float64)
     except (TypeError, ValueError) as error:
         msg = f"{what} must be an array of {n_events} numbers, one per event: {error}"

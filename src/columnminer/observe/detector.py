@@ -6,7 +6,6 @@ quantity, so that an event is measured the same in whatever batch, on whatever w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,11 @@ from columnminer.errors import InputError, UnknownNameError, did_you_mean
 from columnminer.expressions import Evaluator, compile_expression
 from columnminer.momenta import ATTRIBUTES, Collection, Momenta
 from columnminer.observe.smearing import Resolution, Width, checked_width, pdg_ids, smear
-from columnminer.observe.species import SPECIES, species
+from columnminer.observe.species import SPECIES, are
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 __all__ = ["Detector"]
@@ -38,12 +39,12 @@ class Detector:
         Whom (an object name `e mu tau a j v`, a PDG id for this sign of the charge only, or "all") -> `Resolution`;
         of several that concern a particle the last counts.
     met_noise : tuple of float
-        (absolute [GeV], relative) width of Gaussian noise in x and y of the missing momentum, relative to the scalar sum
-        of the pT of the visible particles.
+        (absolute [GeV], relative) width of Gaussian noise in x and y of the missing momentum; relative to HT, the
+        scalar sum of the pT of the visible particles.
     pt_min, eta_max : mapping
-        Object name `e mu tau a j` -> smallest measured pT [GeV] and largest absolute pseudorapidity; others are not seen.
+        Object name `e mu tau a j` -> smallest measured pT [GeV] and largest |eta|; what lies outside is not seen.
     efficiencies : mapping
-        Object name -> probability to find a particle: a number, or an expression in its true `pt eta phi e m charge ...`.
+        Object name -> probability to find a particle: a number, or an expression in its true `pt eta phi e charge ...`.
 
     Raises
     ------
@@ -120,9 +121,8 @@ class Detector:
         counters = (event_numbers[particles.event], places)
         momenta = smear(particles.momenta, self.resolutions, counters, key)
         seen = self._found(particles.momenta, counters, key)
-        pdgid = particles.momenta["pdgid"]
         for name in self.pt_min.keys() | self.eta_max.keys():
-            seen &= ~species(pdgid, name) | self._inside(name, momenta)
+            seen &= ~are(particles.momenta, name) | self._inside(name, momenta)
         measured = Collection(momenta, particles.offsets)
         return measured if np.all(seen) else measured.where(seen)
 
@@ -151,7 +151,7 @@ class Detector:
     def _found(self, true: Momenta, counters: tuple[NDArray[np.int64], ...], key: int) -> NDArray[np.bool_]:
         found = np.ones(len(true["pdgid"]), dtype=np.bool_)
         for name, efficiency in self.efficiencies.items():
-            some = np.flatnonzero(species(true["pdgid"], name))
+            some = np.flatnonzero(are(true, name))
             program = compile_expression(str(efficiency), ATTRIBUTES)
             few = true.take(some)
             numbers = {n: Number(np.asarray(few[n], dtype=np.float64)) for n in program.names}

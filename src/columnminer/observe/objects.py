@@ -23,7 +23,7 @@ from columnminer.expressions import Kind
 from columnminer.momenta import Collection, Momenta, Particle
 from columnminer.observe import arrays
 from columnminer.observe.detector import Detector
-from columnminer.observe.species import known, species
+from columnminer.observe.species import are, are_known
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,28 +76,29 @@ class Objects(Mapping[str, Value]):
         definitions: Mapping[str, Definition] | None = None,
         key: int = 0,
     ) -> None:
+        self.source, self.n_events = batch.source, len(batch)
         self._batch = batch
         self._detector = detector or Detector()
         self._definitions = definitions or {}
         self._key = key
         self._built: dict[str, Value] = {}
         self._fields = set(ak.fields(batch.events))
-        reconstructed = bool(self._fields & {*_SPECIES, "met"})
-        if reconstructed and not self._detector.ideal:
+        self._is_reconstructed = bool(self._fields & {*_SPECIES, "met"})
+        if self._is_reconstructed and not self._detector.ideal:
             msg = (
                 f"{batch.source}: these events hold reconstructed objects, which a detector has seen already: "
                 "leave out resolutions, met_noise and efficiencies; pt_min and eta_max may be set"
             )
             raise InputError(msg)
         self._builders: dict[str, Callable[[], Value]] = {
-            **{name: partial(self._reconstructed if reconstructed else self._parton_level, name) for name in _SPECIES},
+            **{name: partial(self._one_species, name) for name in _SPECIES},
             "l": lambda: self._collection("e").merged(self._collection("mu")).by_pt(),
             "p": self._measured,
             "p_truth": lambda: self._record.where(self._final),
-            "met": self._reconstructed_met if reconstructed else self._balance,
-            "visible": self._reconstructed_sum if reconstructed else lambda: self._visible.total(),
+            "met": self._met,
+            "visible": self._visible_sum,
             "all": lambda: self._particle("visible") + self._particle("met"),
-            "n_particles": lambda: self._record.length(),
+            "n_particles": self._n_particles,
             **{name: partial(self._header, name) for name in _HEADER},
         }
 
@@ -134,21 +135,21 @@ class Objects(Mapping[str, Value]):
     def _defined(self, name: str) -> Value:
         """Return an object of the user's definition; a new name is a collection."""
         array = self._definitions[name](Objects(self._batch, self._detector, key=self._key).events)
-        what = f"{self._batch.source}: the object {name!r}"
+        what = f"{self.source}: the object {name!r}"
         kind = OBJECTS.get(name, Kind.COLLECTION)
         if kind is Kind.COLLECTION:
-            return arrays.collection(array, what, len(self._batch))
+            return arrays.collection(array, what, self.n_events)
         if kind is Kind.PARTICLE:
-            return arrays.particle(array, what, len(self._batch))
-        return arrays.number(array, what, len(self._batch))
+            return arrays.particle(array, what, self.n_events)
+        return arrays.number(array, what, self.n_events)
 
     def _field(self, name: str) -> tuple[ak.Array, str, int]:
         """Return a field of the events, what to call it, and how many events there are."""
         if name not in self._fields:
             held = ", ".join(sorted(self._fields))
-            msg = f"{self._batch.source}: these events give no {name!r}; they hold {held}"
+            msg = f"{self.source}: these events give no {name!r}; they hold {held}"
             raise MissingError(msg)
-        return self._batch.events[name], f"{self._batch.source}: {name}", len(self._batch)
+        return self._batch.events[name], f"{self.source}: {name}", self.n_events
 
     def _header(self, name: str) -> Number:
         return arrays.number(*self._field(name))
@@ -164,36 +165,38 @@ class Objects(Mapping[str, Value]):
 
     @cached_property
     def _event_numbers(self) -> NDArray[np.int64]:
-        return self._batch.first_event + np.arange(len(self._batch))
+        return self._batch.first_event + np.arange(self.n_events)
+
+    def _n_particles(self) -> Number:
+        return self._record.length()
 
     def _measured(self) -> Collection:
         record = self._record
-        chosen = self._final & known(record.momenta["pdgid"])
+        chosen = self._final & are_known(record.momenta)
         places = np.arange(len(chosen)) - record.offsets[record.event]
         return self._detector.measure(record.where(chosen), self._event_numbers, places[chosen], self._key)
 
-    def _parton_level(self, name: str) -> Collection:
+    def _one_species(self, name: str) -> Collection:
+        if self._is_reconstructed:
+            return self._detector.accepted(name, arrays.collection(*self._field(name))).by_pt()
         measured = self._collection("p")
-        return measured.where(species(measured.momenta["pdgid"], name)).by_pt()
+        return measured.where(are(measured.momenta, name)).by_pt()
 
     @cached_property
     def _visible(self) -> Collection:
         measured = self._collection("p")
-        return measured.where(~species(measured.momenta["pdgid"], "v"))
+        return measured.where(~are(measured.momenta, "v"))
 
-    def _balance(self) -> Particle:
-        """Return what balances the visible particles in the transverse plane."""
+    def _visible_sum(self) -> Particle:
+        if self._is_reconstructed:
+            first, *others = (self._collection(name).total() for name in ("e", "mu", "a", "j"))
+            return sum(others, first)
+        return self._visible.total()
+
+    def _met(self) -> Particle:
+        if self._is_reconstructed:
+            return arrays.particle(*self._field("met"))
         visible = self._particle("visible").momenta
         noise_x, noise_y = self._detector.met_noise_xy(self._visible, self._event_numbers, self._key)
         px, py = noise_x - visible["px"], noise_y - visible["py"]
         return Particle(Momenta({"px": px, "py": py, "pz": np.zeros_like(px), "e": np.sqrt(px**2 + py**2)}))
-
-    def _reconstructed(self, name: str) -> Collection:
-        return self._detector.accepted(name, arrays.collection(*self._field(name))).by_pt()
-
-    def _reconstructed_sum(self) -> Particle:
-        first, *others = (self._collection(name).total() for name in ("e", "mu", "a", "j"))
-        return sum(others, first)
-
-    def _reconstructed_met(self) -> Particle:
-        return arrays.particle(*self._field("met"))

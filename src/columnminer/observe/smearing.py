@@ -34,7 +34,7 @@ _ATTEMPTS = 200  # at worst every second draw is thrown away, so that long befor
 
 @dataclass(frozen=True)
 class Resolution:
-    """Gaussian resolutions of one kind of particle, each (absolute, relative): sigma = absolute + relative * abs(value).
+    """Gaussian resolutions of one kind of particle, each (absolute, relative): sigma = absolute + relative * |value|.
 
     Energies and transverse momenta that come out negative (with `pt` None: energies below the mass) are drawn again.
 
@@ -121,19 +121,19 @@ def smear(
     """
     if not resolutions:
         exact = {name: partial(true.__getitem__, name) for name in CARTESIAN}
-        return true.moved({**exact, "phi": lambda: _positive(true["phi"])})
+        return true.moved({**exact, "phi": lambda: np.where(true["phi"] < 0, true["phi"] + 2 * np.pi, true["phi"])})
     table, row = _rows(resolutions, true["pdgid"])
     some = np.flatnonzero((row > 0) & (true["pt"] > 0))
     few, row, counters = true.take(some), row[some], tuple(c[some] for c in counters)
     pt_follows, e_follows = (np.array([follows is None for follows in table[name]])[row] for name in ("pt", "energy"))
-    lowest = {"e": np.where(pt_follows, few["m"], 0.0), "pt": 0.0}
+    lowest = {"e": np.where(pt_follows, few["m"], 0.0), "pt": np.zeros(len(some))}
 
     drawn = {}
     for quantity, (column, name) in enumerate(_QUANTITIES.items()):
         absolute, relative = np.array([width or (0.0, 0.0) for width in table[name]]).T[:, row]
         sigma = absolute + relative * np.abs(few[column])
-        drawn[column] = _above(lowest.get(column, -np.inf), few[column], sigma, (key, quantity), counters)
-    e, pt, eta, phi = drawn["e"], drawn["pt"], drawn["eta"], _positive(drawn["phi"])
+        drawn[column] = _drawn(few[column], sigma, (key, quantity), counters, lowest.get(column))
+    e, pt, eta, phi = drawn["e"], drawn["pt"], drawn["eta"], drawn["phi"] % (2 * np.pi)
     mass2 = few["m"] * np.abs(few["m"])
     pt = np.where(pt_follows, np.sqrt(np.maximum(e**2 - mass2, 0.0)) / np.cosh(eta), pt)
     e = np.where(e_follows, np.sqrt(np.maximum((pt * np.cosh(eta)) ** 2 + mass2, 0.0)), e)
@@ -141,21 +141,16 @@ def smear(
     measured = {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta), "e": e}
     measured |= {"pt": pt, "eta": eta, "phi": phi}
     columns = {name: np.array(true[name]) for name in measured}
-    columns["phi"] = _positive(columns["phi"])
+    columns["phi"] %= 2 * np.pi
     for name, values in measured.items():
         columns[name][some] = values
     return true.moved(columns)
 
 
-def _positive(phi: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return angles in [0, 2 pi]."""
-    return np.where(phi < 0, phi + 2 * np.pi, phi) % (2 * np.pi)
-
-
 def _rows(
     resolutions: Mapping[str | int, Resolution], pdgid: NDArray[Any]
 ) -> tuple[dict[str, list[Width | None]], NDArray[np.int64]]:
-    """Return name -> widths in each row of a table of resolutions, and the row of each particle; row 0 is no smearing."""
+    """Return name -> widths in each row of a table, and the row of each particle; row 0 is no smearing."""
     largest = max(map(abs, pdg_ids("all")))
     row_of = np.zeros(2 * largest + 1, dtype=np.int64)
     for row, whom in enumerate(resolutions, start=1):
@@ -164,12 +159,12 @@ def _rows(
     return {name: [getattr(r, name) for r in table] for name in _QUANTITIES.values()}, row_of[pdgid + largest]
 
 
-def _above(
-    lowest: NDArray[np.float64] | float,
+def _drawn(
     true: NDArray[np.float64],
     sigma: NDArray[np.float64],
     stream: tuple[int, int],
     counters: tuple[NDArray[np.int64], ...],
+    lowest: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
     """Return true + sigma * normal, drawn again where it is not above `lowest`; exact where sigma is zero."""
     key, quantity = stream
@@ -178,7 +173,7 @@ def _above(
     for attempt in range(_ATTEMPTS):
         noise = streams.normal(key, *(c[again] for c in counters), quantity, attempt)
         values[again] = true[again] + sigma[again] * noise
-        again = again[values[again] <= np.broadcast_to(lowest, true.shape)[again]]
+        again = again[values[again] <= lowest[again]] if lowest is not None else again[:0]
         if not len(again):
             break
     values[again] = true[again]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from particle.pdgid import charge
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["FORMULAS", "SPECIES", "known", "species"]
+__all__ = ["FORMULAS", "SPECIES", "are", "are_known"]
 
 SPECIES = {
     "e": (11,),
@@ -34,22 +34,19 @@ for _code, _ids in enumerate(SPECIES.values(), start=1):
 _CODE_OF = {name: code for code, name in enumerate(SPECIES, start=1)}
 
 
-def _codes(pdgid: NDArray[Any]) -> NDArray[np.uint8]:
-    return _CODES[np.minimum(np.abs(pdgid), _LARGEST)]
+def are(particles: Momenta, name: str) -> NDArray[np.bool_]:
+    """Return which particles are of the named species, (n,) bool."""
+    return np.asarray(particles["species"] == _CODE_OF[name])
 
 
-def species(pdgid: NDArray[Any], *names: str) -> NDArray[np.bool_]:
-    """Return which particles are one of the named species, (n,) bool."""
-    codes = _codes(pdgid)
-    chosen = codes == _CODE_OF[names[0]]
-    for name in names[1:]:
-        chosen |= codes == _CODE_OF[name]
-    return chosen
-
-
-def known(pdgid: NDArray[Any]) -> NDArray[np.bool_]:
+def are_known(particles: Momenta) -> NDArray[np.bool_]:
     """Return which particles are of any species, (n,) bool."""
-    return _codes(pdgid) > 0
+    return np.asarray(particles["species"] > 0)
+
+
+def _species(p: Momenta) -> NDArray[np.uint8]:
+    codes: NDArray[np.uint8] = _CODES[np.minimum(np.abs(p["pdgid"]), _LARGEST)]
+    return codes
 
 
 def _charge(p: Momenta) -> NDArray[np.float64]:
@@ -62,5 +59,12 @@ def _tag(pdgid: int) -> Callable[[Momenta], NDArray[np.bool_]]:
     return lambda p: np.abs(p["pdgid"]) == pdgid
 
 
-FORMULAS = {**KINEMATICS, "charge": _charge, "b_tag": _tag(5), "t_tag": _tag(6), "tau_tag": _tag(15)}
+FORMULAS = {
+    **KINEMATICS,
+    "species": _species,
+    "charge": _charge,
+    "b_tag": _tag(5),
+    "t_tag": _tag(6),
+    "tau_tag": _tag(15),
+}
 """Columns of particles whose PDG id is known; a tag is what a perfect detector would say."""

@@ -7,7 +7,6 @@ lists; energies in GeV, cross sections in pb, luminosities in pb^-1. Paths are r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -17,7 +16,12 @@ from columnminer.pipeline.document import Section, misplaced
 
 __all__ = [
     "AnalysisConfig",
+    "CutConfig",
+    "DefaultObservablesConfig",
+    "DetectorConfig",
+    "DifferencesConfig",
     "DrellYanConfig",
+    "EfficiencyConfig",
     "EstimatorConfig",
     "GenerateConfig",
     "HistogramConfig",
@@ -25,11 +29,13 @@ __all__ = [
     "LimitsConfig",
     "LocalConfig",
     "MorphingConfig",
+    "ObservableConfig",
     "ParameterConfig",
     "PriorConfig",
     "ProcessConfig",
     "RatioConfig",
     "ReportConfig",
+    "ResolutionConfig",
     "SampleConfig",
     "SamplingConfig",
     "SelectionConfig",
@@ -45,6 +51,9 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
 Edges = Count | list[float]
+
+RESERVED = ("exact", "rate", "truth")
+"""Results that have these names already."""
 
 
 class ParameterConfig(Section):
@@ -95,10 +104,16 @@ class SetupConfig(Section):
 
 
 class DrellYanConfig(Section):
-    """Events from the built-in generator; see `columnminer.generate.drellyan.DrellYan`."""
+    """Events from the built-in generator; see `columnminer.generate.drellyan.DrellYan`. `events` by benchmark."""
 
-    events: dict[Text, Count]
-    generator: dict[Text, Any] = Field(default_factory=dict)
+    events: Annotated[dict[Name, Count], Field(min_length=1)]
+    process: Literal["pp", "ee"] = "pp"
+    sqrt_s: Positive | None = None
+    mass_range: Range | None = None
+    couplings: tuple[Text, ...] | None = None
+    bound: Positive | None = None
+    lepton: Literal["mu", "e"] = "mu"
+    resolution: Annotated[float, Field(ge=0)] = 0.0
     seed: Seed | None = None
 
 
@@ -121,6 +136,69 @@ class SampleConfig(Section):
     name: Text | None = None
 
 
+class ObservableConfig(Section):
+    """An observable with what to do where it is undefined; see `columnminer.observe.observables.Observable`."""
+
+    formula: Text
+    required: bool = False
+    default: float | None = None
+
+
+class CutConfig(Section):
+    """A cut; see `columnminer.observe.observables.Cut`."""
+
+    formula: Text
+    required: bool = False
+
+
+class EfficiencyConfig(Section):
+    """An efficiency; see `columnminer.observe.observables.Efficiency`."""
+
+    formula: Text
+    default: float = 1.0
+
+
+class DefaultObservablesConfig(Section):
+    """Which default observables; see `columnminer.observe.observables.DefaultObservables`."""
+
+    n_leptons: Annotated[int, Field(ge=0)] = 2
+    n_photons: Annotated[int, Field(ge=0)] = 2
+    n_jets: Annotated[int, Field(ge=0)] = 2
+    met: bool = True
+    visible: bool = True
+    numbers: bool = True
+    charge: bool = True
+
+
+class ResolutionConfig(Section):
+    """Resolutions, each [absolute, relative]; see `columnminer.observe.detector.Resolution`."""
+
+    energy: Range | None = (0.0, 0.0)
+    pt: Range | None = (0.0, 0.0)
+    eta: Range = (0.0, 0.0)
+    phi: Range = (0.0, 0.0)
+
+
+class DetectorConfig(Section):
+    """How particles are measured; see `columnminer.Detector`."""
+
+    resolutions: dict[Text | int, ResolutionConfig] = Field(default_factory=dict)
+    met_noise: Range = (0.0, 0.0)
+    pt_min: dict[Text, float] = Field(default_factory=dict)
+    eta_max: dict[Text, float] = Field(default_factory=dict)
+    efficiencies: dict[Text, float | Text] = Field(default_factory=dict)
+
+
+class SelectionConfig(Section):
+    """Which events are kept, and what is computed of them; see `columnminer.Selection`."""
+
+    observables: dict[Text, Text | ObservableConfig] = Field(default_factory=dict)
+    default_observables: DefaultObservablesConfig | bool = False
+    cuts: tuple[Text | CutConfig, ...] = ()
+    efficiencies: tuple[Text | EfficiencyConfig, ...] = ()
+    detector: DetectorConfig | None = None
+
+
 class ProcessConfig(Section):
     """How files become a store; see `columnminer.process`."""
 
@@ -138,7 +216,7 @@ class PriorConfig(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> PriorConfig:
-        if len(self.model_fields_set) != 1:
+        if [self.flat, self.gaussian, self.points].count(None) != 2:
             msg = "give one of flat: {name: [low, high]}, gaussian: {name: [mean, sigma]}, points: [...]"
             raise misplaced(msg)
         return self
@@ -272,35 +350,33 @@ class AnalysisConfig(Section):
                 if not getattr(self, key):
                     msg = f"the key {key!r} is missing: without 'generate', event files and what they mean are needed"
                     raise misplaced(msg)
+        elif self.setup is not None:
+            msg = "the built-in generator brings its own set-up: leave out either 'setup' or 'generate'"
+            raise misplaced(msg, "setup")
         for name, estimator in self.estimators.items():
             if getattr(self.sampling, estimator.sampling) is None:
                 msg = f"method {estimator.method!r} needs the section sampling.{estimator.sampling}"
                 raise misplaced(msg, "estimators", name, "method")
-        ratios = [name for name, e in self.estimators.items() if e.sampling == "ratio"]
-        scores = [name for name, e in self.estimators.items() if e.sampling == "local"]
+        ratios = [name for name, estimator in self.estimators.items() if estimator.sampling == "ratio"]
         if self.limits is not None:
-            self._known(self.limits.estimators, ratios, "ratio", "limits")
-            self._known_in_histograms(self.limits.histograms, scores, "limits")
-            self._exact_only_generated(exact=self.limits.exact, where="limits")
+            self._check_results("limits", self.limits, ratios)
         if self.information is not None:
-            self._known(self.information.estimators, scores, "score", "information")
-            self._known_in_histograms(self.information.histograms, scores, "information")
-            self._exact_only_generated(exact=self.information.exact, where="information")
+            self._check_results("information", self.information, list(self.estimators))
         return self
 
-    def _known(self, names: Sequence[str], known: list[str], kind: str, where: str) -> None:
-        for i, name in enumerate(names):
-            if name not in known:
-                msg = f"no {kind} estimator is called {name!r}.{did_you_mean(name, known)}"
+    def _check_results(self, where: str, wanted: LimitsConfig | InformationConfig, usable: list[str]) -> None:
+        scores = [name for name, estimator in self.estimators.items() if estimator.sampling == "local"]
+        for i, name in enumerate(wanted.estimators):
+            if name not in usable:
+                msg = f"no estimator for {where} is called {name!r}.{did_you_mean(name, usable)}"
                 raise misplaced(msg, where, "estimators", i)
-
-    def _known_in_histograms(self, histograms: dict[str, HistogramConfig], known: list[str], where: str) -> None:
-        for key, histogram in histograms.items():
-            if histogram.score is not None and histogram.score not in known:
-                msg = f"no score estimator is called {histogram.score!r}.{did_you_mean(histogram.score, known)}"
+        for key, histogram in wanted.histograms.items():
+            if key in RESERVED or key in wanted.estimators:
+                msg = f"{key!r} is the name of another result; choose another one"
+                raise misplaced(msg, where, "histograms", key)
+            if histogram.score is not None and histogram.score not in scores:
+                msg = f"no score estimator is called {histogram.score!r}.{did_you_mean(histogram.score, scores)}"
                 raise misplaced(msg, where, "histograms", key, "score")
-
-    def _exact_only_generated(self, *, exact: bool, where: str) -> None:
-        if exact and self.generate is None:
-            msg = "the exact likelihood is only known for events of the built-in generator: see 'generate'"
+        if wanted.exact and (self.generate is None or self.selection is not None or self.samples):
+            msg = "the exact likelihood is known only for events of 'generate' alone, without 'samples' or 'selection'"
             raise misplaced(msg, where, "exact")

@@ -1,4 +1,4 @@
-"""Results of an analysis at rest, and what is read off them: intervals of single parameters, agreement with the truth."""
+"""Results of an analysis at rest, and what is read off them: intervals of parameters, agreement with the truth."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scipy.interpolate import Akima1DInterpolator
 from scipy.stats import chi2
 
 from columnminer.errors import InputError
+from columnminer.infer.information import Information
 from columnminer.infer.limits import Grid, Limits
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _PER_CELL = 50
 
 
 def save_limits(limits: Limits, folder: Path) -> None:
-    """Write limits on a grid as ``limits.json`` (names, grid) and ``limits.npz`` (arrays); without data and histograms."""
+    """Write limits on a grid as ``limits.json`` (names, grid) and ``limits.npz`` (arrays), without their data."""
     if limits.grid is None:
         msg = "only limits on a grid are kept"
         raise InputError(msg)
@@ -49,6 +50,24 @@ def save_limits(limits: Limits, folder: Path) -> None:
     }
     (folder / "limits.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     np.savez(folder / "limits.npz", **{name: getattr(limits, name) for name in _ARRAYS})
+
+
+def save_information(information: Information, folder: Path) -> None:
+    """Write an information as ``information.npz`` (arrays) and ``information.json`` (names)."""
+    document = {
+        "format": "columnminer information",
+        "format_version": 1,
+        "parameter_names": list(information.parameter_names),
+    }
+    (folder / "information.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    np.savez(folder / "information.npz", information=information.information, covariance=information.covariance)
+
+
+def load_information(folder: Path) -> Information:
+    """Read what `save_information` wrote."""
+    document = json.loads((folder / "information.json").read_text(encoding="utf-8"))
+    with np.load(folder / "information.npz") as arrays:
+        return Information(arrays["information"], arrays["covariance"], tuple(document["parameter_names"]))
 
 
 def load_limits(folder: Path) -> Limits:
@@ -78,8 +97,8 @@ class Interval:
     best_fit : float
         Where the profile likelihood is largest.
     pieces : tuple of (float, float)
-        The interval; more than one piece where the likelihood has several maxima. An end on the edge of the grid is open:
-        the interval goes on beyond.
+        The interval; more than one piece where the likelihood has several maxima. An end on the edge of the grid is
+        open: the interval goes on beyond.
     edges : (float, float)
         Ends of the grid.
     """
@@ -140,7 +159,8 @@ def _below(x: NDArray[np.float64], q: NDArray[np.float64], threshold: float) -> 
         share = (threshold - q[within]) / (q[outside] - q[within])
         return float(x[within] + share * (x[outside] - x[within]))
 
-    return tuple((crossing(a, a - 1), crossing(b, b + 1)) for a, b in zip(starts, stops, strict=True))
+    ends = zip(starts.tolist(), stops.tolist(), strict=True)
+    return tuple((crossing(a, a - 1), crossing(b, b + 1)) for a, b in ends)
 
 
 @dataclass(frozen=True)

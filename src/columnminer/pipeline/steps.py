@@ -1,45 +1,63 @@
-"""What each stage of an analysis does: read the outputs of earlier stages, call one room of the package, write its own.
-
-File names within the stages' folders: ``generate/<benchmark>.lhe.gz``, ``setup/setup.json``, ``events/events.zarr``,
-``observed/events.zarr``, ``sampling/<kind>/samples.zarr``, ``estimators/<name>/estimator/``, ``limits/<name>/limits.*``.
-"""
+"""What the stages of an analysis do: read outputs of earlier stages, call one room of the package, write their own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from columnminer.errors import InputError
 from columnminer.infer.fisher import FisherInformation
 from columnminer.infer.limits import Grid, expected_limits, observed_limits
 from columnminer.learn.estimators import RatioEstimator, ScoreEstimator, load_estimator
+from columnminer.pipeline.overview import save_overview, take_overview
 from columnminer.pipeline.results import agreement, save_agreement, save_information, save_limits
 from columnminer.process import process
 from columnminer.run.tasks import run_tasks
-from columnminer.sample.augment import sample_local, sample_ratio, sample_test
+from columnminer.sample.sampling import sample_local, sample_ratio, sample_test
 from columnminer.store.eventstore import EventStore
 from columnminer.store.samplestore import SampleStore
-from columnminer.streams import key
+from columnminer.streams import seed_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from distributed import Client
 
     from columnminer.generate.drellyan import DrellYan
+    from columnminer.model.priors import Prior
     from columnminer.model.setup import Setup
     from columnminer.observe.selection import Selection
-    from columnminer.pipeline.configuration import EstimatorConfig, HistogramConfig, LimitsConfig
+    from columnminer.pipeline.configuration import InformationConfig, LimitsConfig
     from columnminer.store.samples import Sample
 
-__all__ = ["Running"]
+__all__ = [
+    "ESTIMATOR",
+    "SAMPLES",
+    "STORE",
+    "Binned",
+    "Running",
+    "compare",
+    "draw_local",
+    "draw_ratio",
+    "event_file",
+    "find_information",
+    "find_limits",
+    "generate_events",
+    "overview",
+    "process_events",
+    "train",
+    "write_setup",
+]
+
+STORE = "events.zarr"
+SAMPLES = "samples.zarr"
+ESTIMATOR = "estimator"
 
 _AGREEMENT_EVENTS = 10_000
 _AGREEMENT_POINTS = 25
+_CONSTRUCTED = ("hidden", "activation", "dropout", "features")
+"""Options of an estimator that belong to the network, and not to its training."""
 
 
 @dataclass(frozen=True)
@@ -61,23 +79,48 @@ class Running:
     progress: bool = True
 
 
+@dataclass(frozen=True)
+class Binned:
+    """What a histogram is made of.
+
+    Attributes
+    ----------
+    what : str, list of str or Path
+        Names or expressions of observables, or the folder of a score estimator.
+    bins : object
+        As `columnminer.infer.bins.split_bins` takes them.
+    """
+
+    what: Any
+    bins: Any
+
+
+def write_setup(folder: Path, value: Setup) -> None:
+    """Write ``setup.json``."""
+    value.save(folder / "setup.json")
+
+
+def event_file(benchmark: str) -> str:
+    """Return what the file of events generated at a benchmark is called."""
+    return f"{benchmark}.lhe.gz"
+
+
 def generate_events(
     folder: Path, generator: DrellYan, counts: Mapping[str, int], seed: int, running: Running
 ) -> None:
-    """Write one LHE file of events for each benchmark named in `counts`."""
+    """Write a file of events for each benchmark named in `counts`."""
 
     def write(benchmark: str) -> None:
-        # Each sample has a stream of its own: with one for all, events of two benchmarks would be copies.
-        generator.write_lhe(
-            folder / f"{benchmark}.lhe.gz", counts[benchmark], benchmark, key(seed, "generate", benchmark)
-        )
+        # Each file has a stream of its own: with one for all, events of two benchmarks would be near copies.
+        stream = seed_sequence(seed, "generate", benchmark)
+        generator.write_lhe(folder / event_file(benchmark), counts[benchmark], benchmark, stream)
 
     run_tasks(
         write,
         counts,
         client=running.client,
         workers=running.workers,
-        title="generate",
+        title="generate events",
         progress=running.progress,
     )
 
@@ -90,12 +133,12 @@ def process_events(
     options: Mapping[str, Any],
     running: Running,
 ) -> None:
-    """Write the event store of the samples."""
+    """Write the store of the samples' events."""
     process(
         samples,
         setup,
         selection,
-        folder / "events.zarr",
+        folder / STORE,
         client=running.client,
         workers=running.workers,
         progress=running.progress,
@@ -103,69 +146,80 @@ def process_events(
     )
 
 
-def draw_ratio(folder: Path, events: Path, theta0: Any, options: Mapping[str, Any]) -> None:
-    """Draw the training events of ratio estimators."""
-    sample_ratio(EventStore(events), theta0=theta0, out=folder / "samples.zarr", **options)
+def draw_ratio(folder: Path, store: Path, theta0: Prior, options: Mapping[str, Any]) -> None:
+    """Write training events of ratio estimators."""
+    sample_ratio(EventStore(store), theta0=theta0, out=folder / SAMPLES, **options)
 
 
-def draw_local(folder: Path, events: Path, options: Mapping[str, Any]) -> None:
-    """Draw the training events of score estimators."""
-    sample_local(EventStore(events), out=folder / "samples.zarr", **options)
+def draw_local(folder: Path, store: Path, options: Mapping[str, Any]) -> None:
+    """Write training events of score estimators."""
+    sample_local(EventStore(store), out=folder / SAMPLES, **options)
 
 
-_CONSTRUCTED = ("features", "hidden", "activation", "dropout")
+def train(folder: Path, samples: Path, options: Mapping[str, Any], running: Running) -> None:
+    """Train one estimator, from its last checkpoint if there is one, and save it."""
+    built = {name: options[name] for name in _CONSTRUCTED if name in options}
+    training = {name: value for name, value in options.items() if name not in built}
+    checkpoint = folder / "checkpoint"
+    estimator = (ScoreEstimator if options["method"] == "sally" else RatioEstimator)(**built)
+    estimator.fit(SampleStore(samples), progress=running.progress, checkpoint=checkpoint, **training)
+    estimator.save(folder / ESTIMATOR, replace=True)
+    checkpoint.unlink(missing_ok=True)
 
 
-def train(folder: Path, samples: Path, config: EstimatorConfig, seed: int, running: Running) -> None:
-    """Train one estimator and save it."""
-    given = {"seed": seed, **config.given()}
-    built = {name: given.pop(name) for name in _CONSTRUCTED if name in given}
-    kind = RatioEstimator if config.sampling == "ratio" else ScoreEstimator
-    estimator = kind(**built).fit(SampleStore(samples), progress=running.progress, **given)
-    estimator.save(folder / "estimator")
-
-
-def compare_ratio(
-    folder: Path, events: Path, estimator: Path, exact: DrellYan, theta: Any, theta1: Any, seed: int
+def compare(
+    folder: Path, store: Path, estimator: Path, exact: DrellYan, theta0: Prior | None, seed: int
 ) -> None:
-    """Compare an estimated log likelihood ratio with the exact one, on test events at the reference point."""
-    store = EventStore(events)
-    learned = load_estimator(estimator)
-    x, points = _test_events(store, theta1, seed), theta.sample(_AGREEMENT_POINTS, np.random.default_rng(key(seed)))
-    names = store.observable_names
-    estimated = learned.log_ratio(x, points, pairing="grid", names=names)
-    truth = exact.log_ratio(x, points, learned.reference, pairing="grid", names=names)
-    save_agreement(agreement("log likelihood ratio", truth, estimated), folder)
+    """Compare an estimator with the exact likelihood, on test events drawn at its reference point.
 
-
-def compare_score(folder: Path, events: Path, estimator: Path, exact: DrellYan, seed: int) -> None:
-    """Compare an estimated score with the exact one, on test events at the point where it was trained."""
-    store = EventStore(events)
-    learned = load_estimator(estimator)
-    x = _test_events(store, learned.reference, seed)
-    names = store.observable_names
-    truth = exact.score(x, learned.reference, names=names)
-    save_agreement(agreement("score", truth, learned.score(x, names=names)), folder)
-
-
-def _test_events(store: EventStore, theta: Any, seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    n = min(_AGREEMENT_EVENTS, store.n_events("test"))
-    return np.asarray(sample_test(store, theta, n, partition="test", seed=seed).x, dtype=np.float64)
-
-
-def find_limits(
-    folder: Path, events: Path, what: Any, config: LimitsConfig, *, bins: Any = None, observed: Path | None = None
-) -> None:
-    """Find expected limits, or observed ones if there is a store of recorded events."""
-    store = EventStore(events)
-    names = store.setup.parameter_names
-    if set(config.grid) != set(names):
-        msg = f"limits.grid names {', '.join(config.grid)}; it needs a range for each of {', '.join(names)}"
-        raise InputError(msg)
-    grid = Grid([config.grid[name] for name in names])
-    shared = {"grid": grid, "luminosity": config.luminosity, "include_rate": config.include_rate, "bins": bins}
-    if observed is None:
-        limits = expected_limits(store, what, config.theta_true, **shared)
+    Log likelihood ratios are taken at points drawn from `theta0`, scores at the reference point.
+    """
+    events, learned = EventStore(store), load_estimator(estimator)
+    n = min(_AGREEMENT_EVENTS, events.n_events("test"))
+    x = np.asarray(sample_test(events, learned.reference, n, seed=seed).x, dtype=np.float64)
+    names = events.observable_names
+    if isinstance(learned, RatioEstimator) and theta0 is not None:
+        points = theta0.sample(_AGREEMENT_POINTS, np.random.default_rng(seed_sequence(seed, "agreement")))
+        estimated = learned.log_ratio(x, points, pairing="grid", names=names)
+        truth = exact.log_ratio(x, points, learned.reference, pairing="grid", names=names)
+        save_agreement(agreement("log likelihood ratio", truth, estimated), folder)
     else:
-        limits = observed_limits(store, what, EventStore(observed), **shared)
+        truth = exact.score(x, learned.reference, names=names)
+        save_agreement(agreement("score", truth, learned.score(x, names=names)), folder)
+
+
+def find_limits(folder: Path, store: Path, what: Any, config: LimitsConfig, observed: Path | None = None) -> None:
+    """Write expected limits, or observed ones if there is a store of recorded events."""
+    events = EventStore(store)
+    used, bins = _loaded(what)
+    grid = Grid([config.grid[name] for name in events.setup.parameter_names])
+    rate = config.include_rate or used == "rate"
+    if observed is None:
+        limits = expected_limits(events, used, config.theta_true, grid, config.luminosity, rate, bins=bins)
+    else:
+        limits = observed_limits(events, used, EventStore(observed), grid, config.luminosity, rate, bins=bins)
     save_limits(limits, folder)
+
+
+def find_information(folder: Path, store: Path, what: Any, config: InformationConfig) -> None:
+    """Write one Fisher information: of the truth, the rate, a histogram, or an estimator."""
+    fisher = FisherInformation(EventStore(store), config.luminosity)
+    used, bins = _loaded(what)
+    if isinstance(what, Binned):
+        result = fisher.histogram(config.theta, used, bins=bins)
+    elif isinstance(used, str):
+        result = fisher.truth(config.theta) if used == "truth" else fisher.rate(config.theta)
+    else:
+        result = fisher.detector(config.theta, used)
+    save_information(result, folder)
+
+
+def _loaded(what: Any) -> tuple[Any, Any]:
+    """Return what a result is made with, estimators read from their folders, and its bins."""
+    inner, bins = (what.what, what.bins) if isinstance(what, Binned) else (what, None)
+    return (load_estimator(inner) if isinstance(inner, Path) else inner), bins
+
+
+def overview(folder: Path, store: Path, thetas: Mapping[str, Any], observables: Sequence[str]) -> None:
+    """Write what the store holds at some parameter points."""
+    save_overview(take_overview(EventStore(store), thetas, observables), folder)

@@ -21,14 +21,14 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]  # it has no types
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from columnminer.errors import ColumnMinerError, InputError, TaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from distributed import Client
 
@@ -131,7 +131,7 @@ def _attempt(function: Callable[[Any], Any], item: Any) -> _Outcome:
         return _Outcome(error=error)
 
 
-def _here(function: Callable[[Any], Any], items: list[Any], retries: int) -> Iterator[tuple[int, _Outcome]]:
+def _here(function: Callable[[Any], Any], items: list[Any], retries: int) -> Generator[tuple[int, _Outcome]]:
     for index, item in enumerate(items):
         for attempt in range(retries + 1):
             try:
@@ -150,7 +150,7 @@ def _attempt_pickled(task: bytes) -> bytes:
 
 def _in_processes(
     function: Callable[[Any], Any], items: list[Any], workers: int, retries: int
-) -> Iterator[tuple[int, _Outcome]]:
+) -> Generator[tuple[int, _Outcome]]:
     """Run in spawned processes (forked ones inherit the locks of threads).
 
     If one dies, the pool is replaced, and the tasks that were running are tried again one at a time, which shows whose
@@ -192,13 +192,13 @@ def _pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _on_cluster(
-    function: Callable[[Any], Any], items: list[Any], client: Client, retries: int
-) -> Iterator[tuple[int, _Outcome]]:
+    function: Callable[[Any], Any], items: list[Any], client: Any, retries: int
+) -> Generator[tuple[int, _Outcome]]:
     from distributed import as_completed  # noqa: PLC0415 - takes half a second, and only those with a client need it
 
     futures = {client.submit(_attempt, function, item, retries=retries, pure=False): i for i, item in enumerate(items)}
     try:
-        for future in as_completed(list(futures), raise_errors=False):
+        for future in as_completed(list(futures), raise_errors=False):  # type: ignore[no-untyped-call]
             error = future.exception()
             yield futures[future], future.result() if error is None else _Outcome(error=error)
             future.release()

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from columnminer.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["ARRAYS", "Samples"]
 
-ARRAYS = ("x", "theta0", "theta1", "y", "r_xz", "t_xz", "weights")
+ARRAYS = ("x", "theta0", "theta1", "y", "r_xz", "t_xz", "t_xz1", "weights")
 """Names of the arrays with one row for each event."""
 
 
@@ -36,8 +35,8 @@ class Samples:
         (n,) 0 where the event was drawn from theta0, 1 where from theta1.
     r_xz : numpy.ndarray or None
         (n,) joint likelihood ratio p(x, z | theta0) / p(x, z | theta1).
-    t_xz : numpy.ndarray or None
-        (n, n_par) joint score at theta0.
+    t_xz, t_xz1 : numpy.ndarray or None
+        (n, n_par) joint score at theta0, at theta1.
     weights : numpy.ndarray or None
         (n,) +-1 where events of negative weight were kept with their sign; None: all events count alike.
     n_eff : numpy.ndarray or None
@@ -59,6 +58,7 @@ class Samples:
     y: NDArray[np.floating] | None = None
     r_xz: NDArray[np.floating] | None = None
     t_xz: NDArray[np.floating] | None = None
+    t_xz1: NDArray[np.floating] | None = None
     weights: NDArray[np.floating] | None = None
     n_eff: NDArray[np.float64] | None = None
     store_hash: str = ""
@@ -67,7 +67,7 @@ class Samples:
     def __post_init__(self) -> None:
         n, n_par = len(self.x), len(self.parameter_names)
         shapes = {"x": (n, len(self.feature_names)), "y": (n,), "r_xz": (n,), "weights": (n,)}
-        shapes |= dict.fromkeys(("theta0", "theta1", "t_xz"), (n, n_par))
+        shapes |= dict.fromkeys(("theta0", "theta1", "t_xz", "t_xz1"), (n, n_par))
         for name, shape in shapes.items():
             values = getattr(self, name)
             if values is not None and values.shape != shape:

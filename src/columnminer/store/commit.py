@@ -11,13 +11,13 @@ import errno
 import json
 import shutil
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from columnminer.errors import OutputExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 __all__ = ["read_json", "require_free", "staged", "write_json"]
 

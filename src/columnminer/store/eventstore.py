@@ -14,6 +14,7 @@ import zarr
 
 from columnminer.errors import FileFormatError, InputError, MissingError, UnknownNameError, did_you_mean
 from columnminer.model.setup import Setup
+from columnminer.store.mixing import mixing_scales
 from columnminer.store.partition import PARTITIONS, partition_code
 from columnminer.store.samples import SampleInfo
 from columnminer.store.weights import Block, CrossSection, Moments, NuisanceColumn, nuisance_points
@@ -21,7 +22,7 @@ from columnminer.streams import seed_sequence
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -229,7 +230,7 @@ class EventStore:
         return self._block(slice(0, len(self)), np.sort(rng.choice(members, n, replace=False)), scale)
 
     def _block(self, rows: slice, keep: NDArray[np.int64], scale: NDArray[np.float64]) -> Block:
-        """The events `keep` (counted from the start of `rows`), with their weights scaled per sample."""
+        """Return the events `keep`, counted from the start of `rows`, with their weights scaled per sample."""
         sample = _read(self.sample, rows, keep)
         factor = scale[sample][:, np.newaxis]
         return Block(
@@ -333,7 +334,7 @@ class EventStore:
         return start, max(start, stop)
 
     def _counts(self, partition: str | slice) -> NDArray[np.int64]:
-        """Number of events of each sample in the partition, (n_samples,)."""
+        """Return the number of events of each sample in the partition, (n_samples,)."""
         if isinstance(partition, slice):
             start, stop = self._range(partition)
             counts = np.zeros(len(self.samples), dtype=np.int64)
@@ -346,41 +347,12 @@ class EventStore:
         return np.array([s.partition_counts[code] for s in self.samples], dtype=np.int64)
 
     def _scales(self, partition: str | slice, closest_to: Any) -> NDArray[np.float64]:
-        r"""Return what the stored weights of each sample are multiplied with, (n_samples,); 0 leaves the sample out.
-
-        Signal sample s brings g_s generated events and has the fraction k_s of its stored events in the partition. Its
-        estimate of the cross section, sum of weights / k_s, counts with the fraction of (effective) generated events
-        :math:`g_s k_s / \sum_t g_t k_t`, so that all signal weights are scaled by :math:`g_s / \sum_t g_t k_t`.
-        Backgrounds are scaled by 1 / k_s.
-        """
+        """Return what the stored weights of each sample are multiplied with, (n_samples,)."""
         if not self.weights.shape[1]:
             msg = f"{self.path} holds recorded events, which have no weights"
             raise MissingError(msg)
-        stored = self._counts("all")
-        counts = self._counts(partition)
-        if counts.sum() == 0:
-            msg = f"{self.path} has no events in partition {partition!r}"
-            raise MissingError(msg)
-        # A sample of which nothing passed the selection has no fraction of its own: it takes that of the others.
-        kept = np.where(stored > 0, counts / np.maximum(stored, 1), counts.sum() / stored.sum())
-        background = np.array([s.background for s in self.samples])
-        used = ~background
-        if closest_to is not None:
-            nearest = self.closest_benchmark(closest_to)
-            used &= np.array([s.benchmark == nearest for s in self.samples])
-        generated = np.array([s.n_generated for s in self.samples], dtype=np.float64)
-        scale = np.zeros(len(self.samples))
-        if used.any():
-            if not counts[used].any():
-                msg = f"{self.path} has no signal events in partition {partition!r}"
-                raise MissingError(msg)
-            scale[used] = generated[used] / (generated[used] @ kept[used])
-        for i in np.flatnonzero(background & (stored > 0)):
-            if not counts[i]:
-                msg = f"{self.path} has no events of background {self.samples[i].name!r} in partition {partition!r}"
-                raise MissingError(msg)
-            scale[i] = 1.0 / kept[i]
-        return scale
+        nearest = None if closest_to is None else self.closest_benchmark(closest_to)
+        return mixing_scales(self.samples, self._counts(partition), f"partition {partition!r} of {self.path}", nearest)
 
 
 def _read(array: Any, rows: slice, keep: NDArray[np.int64]) -> NDArray[Any]:

@@ -1,13 +1,13 @@
 """Which stored event belongs to training, validation or test.
 
-The partition is a property of the stored event, fixed when the store is published, so that nothing is ever tested on the
-events it was trained on, whatever is asked for later and in whatever order.
+The partition is a property of the stored event, fixed when the store is published, so that nothing is ever tested on
+events that it was trained on, whatever is asked for later and in whatever order.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -26,7 +26,7 @@ PARTITIONS = ("train", "validation", "test")
 STRATUM = 10_000
 """Stored events of one sample that are split among themselves: bounds the memory, and evens out a sample's length."""
 
-Partitioning: TypeAlias = "Sequence[float] | Literal['in_order']"
+Partitioning: TypeAlias = "Sequence[float] | str"
 
 
 def partition_code(name: str) -> int:
@@ -68,11 +68,11 @@ class PartitionScheme:
         InputError
             If it is neither three fractions that sum to 1 nor "in_order".
         """
-        if isinstance(partition, str):
-            if partition != "in_order":
-                msg = f"partition must be (train, validation, test) fractions or 'in_order', not {partition!r}"
-                raise InputError(msg)
+        if partition == "in_order":
             return cls(in_order=True)
+        if isinstance(partition, str):
+            msg = f"partition must be (train, validation, test) fractions or 'in_order', not {partition!r}"
+            raise InputError(msg)
         fractions = tuple(float(f) for f in partition)
         # Not "any(f < 0)": a NaN has to fail too.
         if len(fractions) != len(PARTITIONS) or not all(f >= 0 for f in fractions) or abs(sum(fractions) - 1) > 1e-9:
@@ -82,7 +82,7 @@ class PartitionScheme:
 
     def boundaries(self, n: int) -> NDArray[np.int64]:
         """Return how many of the first `n` events are in train, and in train or validation, (2,)."""
-        return np.rint(np.cumsum(self.fractions[:-1]) * n).astype(np.int64)
+        return np.asarray(np.rint(np.cumsum(self.fractions[:-1]) * n), dtype=np.int64)
 
     def assign(self, ranking: NDArray[np.float64]) -> NDArray[np.uint8]:
         """Return the partition code of each event of one sample.
@@ -106,4 +106,4 @@ class PartitionScheme:
 
     def assign_in_order(self, n: int) -> NDArray[np.uint8]:
         """Return the partition code of each of the `n` events of a whole store that is cut in order."""
-        return np.searchsorted(self.boundaries(n), np.arange(n), side="right").astype(np.uint8)
+        return np.asarray(np.searchsorted(self.boundaries(n), np.arange(n), side="right"), dtype=np.uint8)

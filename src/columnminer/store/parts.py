@@ -13,6 +13,7 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import zarr
 
 from columnminer.errors import OutputExistsError
@@ -20,12 +21,12 @@ from columnminer.store.arrays import write_arrays
 from columnminer.store.commit import read_json, staged, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["PartInfo", "committed_parts", "open_parts", "part_columns", "require_same", "write_part"]
+__all__ = ["PartInfo", "committed_parts", "open_parts", "read_part", "require_same", "write_part"]
 
 CONFIGURATION = "configuration.json"
 
@@ -108,8 +109,7 @@ def require_same(existing: Mapping[str, Any], wanted: Mapping[str, Any], what: s
     if differences:
         listed = "\n".join(f"  {line}" for line in differences[:10])
         msg = (
-            f"{what} has another configuration:\n{listed}\n"
-            f"Choose another output, or pass replace=True to start afresh."
+            f"{what} has another configuration:\n{listed}\nChoose another output, or pass replace=True to start afresh."
         )
         raise OutputExistsError(msg)
 
@@ -161,13 +161,14 @@ def committed_parts(folder: Path) -> list[PartInfo]:
         path = folder / f"{position:012d}"
         if not path.is_dir():
             break
-        info = PartInfo(**dict(zarr.open_group(str(path), mode="r").attrs))
+        attributes: dict[str, Any] = dict(zarr.open_group(str(path), mode="r").attrs)
+        info = PartInfo(**attributes)
         parts.append(info)
         position += info.n_generated
     return parts
 
 
-def part_columns(folder: Path, info: PartInfo) -> dict[str, NDArray[Any]]:
-    """Return the columns of a committed part."""
-    group = zarr.open_group(str(folder / f"{info.first_event:012d}"), mode="r")
-    return {str(name): array[...] for name, array in group.arrays()}
+def read_part(folder: Path, info: PartInfo, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Return columns of a committed part: those called `names`, or all."""
+    group: Any = zarr.open_group(str(folder / f"{info.first_event:012d}"), mode="r")
+    return {name: np.asarray(group[name][...]) for name in (names or [*group.array_keys()])}

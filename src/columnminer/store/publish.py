@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -82,6 +81,7 @@ def publish_events(
     partition: NDArray[np.uint8],
     *,
     replace_existing: bool = False,
+    within: Path | None = None,
 ) -> EventStore:
     """Write an event store and let it appear at `out`, complete or not at all.
 
@@ -98,6 +98,8 @@ def publish_events(
         (n_events,) code of each event's partition.
     replace_existing
         Whether a store that is there gives way.
+    within
+        Where it is written before it appears, on the same file system; None: beside `out`.
 
     Raises
     ------
@@ -105,7 +107,7 @@ def publish_events(
         If something is at `out` that may not be replaced.
     """
     counts = np.zeros((len(description.samples), len(PARTITIONS)), dtype=np.int64)
-    with staged(out, replace=replace_existing) as folder:
+    with staged(out, replace=replace_existing, within=within) as folder:
         writer = TableWriter(folder, len(partition), description.columns)
         first = 0
         for piece in rows:

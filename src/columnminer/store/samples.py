@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from columnminer.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["FileInfo", "Sample", "SampleInfo"]
+__all__ = ["FileInfo", "Sample", "SampleInfo", "fingerprint"]
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,8 @@ class Sample:
 
     Attributes
     ----------
-    paths : tuple of Path
-        The files; a single path may be given. Their events are averaged, each file counting by the number of events
-        generated in it.
+    paths
+        One file, or several. Their events are averaged, each file counting by the number of events generated in it.
     benchmark : str or None
         Benchmark at which the events were generated; their own weight (XWGTUP) belongs to it. Every signal sample has
         one.
@@ -37,8 +37,8 @@ class Sample:
         Names of the systematic uncertainties of the set-up that act on this sample.
     data : bool
         Recorded events: they have no weights.
-    name : str or None
-        What to call the sample; None takes the benchmark, or the name of the first file.
+    name : str
+        What to call the sample; empty takes the benchmark, or the name of the first file.
     cross_section : float or None
         Cross section [pb] at the sampling benchmark, of all generated events, overriding what the files say.
 
@@ -52,22 +52,18 @@ class Sample:
     benchmark: str | None = None
     background: bool = False
     k_factor: float = 1.0
-    systematics: Sequence[str] = ()
+    systematics: str | Sequence[str] = ()
     data: bool = False
-    name: str | None = None
+    name: str = ""
     cross_section: float | None = None
 
     def __post_init__(self) -> None:
-        given = [self.paths] if isinstance(self.paths, str | os.PathLike) else list(self.paths)
-        paths = tuple(Path(p) for p in given)
-        if not paths:
+        if not self.files:
             msg = "a sample needs at least one file"
             raise InputError(msg)
-        if isinstance(self.systematics, str):
-            object.__setattr__(self, "systematics", (self.systematics,))
-        object.__setattr__(self, "paths", paths)
-        object.__setattr__(self, "systematics", tuple(self.systematics))
-        object.__setattr__(self, "name", self.name or self.benchmark or paths[0].name.partition(".")[0])
+        systematics = (self.systematics,) if isinstance(self.systematics, str) else tuple(self.systematics)
+        object.__setattr__(self, "systematics", systematics)
+        object.__setattr__(self, "name", self.name or self.benchmark or self.files[0].name.partition(".")[0])
         kinds = sum((self.benchmark is not None, self.background, self.data))
         if kinds != 1:
             msg = (
@@ -84,6 +80,12 @@ class Sample:
         if self.data and (self.k_factor != 1.0 or self.systematics or self.cross_section is not None):
             msg = f"sample {self.name!r}: recorded events have no k-factor, systematics or cross section"
             raise InputError(msg)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files, also where a single one was given."""
+        given = [self.paths] if isinstance(self.paths, str | os.PathLike) else self.paths
+        return tuple(Path(path) for path in given)
 
 
 @dataclass(frozen=True)
@@ -160,3 +162,25 @@ class SampleInfo:
         files = tuple(FileInfo(**f) for f in document["files"])
         lists = {k: tuple(document[k]) for k in ("systematics", "partition_counts")}
         return cls(**{**document, **lists, "files": files})
+
+
+def fingerprint(path: Path) -> str:
+    """Return a hash of the size, the first megabyte and the last 64 kB of a file: enough to tell event files apart.
+
+    The whole content is hashed while it is read; this is what can be known before.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            digest = hashlib.sha256(f"{size}\n".encode() + file.read(1 << 20))
+            file.seek(max(0, size - (1 << 16)))
+            digest.update(file.read())
+    except OSError as error:
+        msg = f"{path} cannot be read: {error.strerror or error}"
+        raise InputError(msg) from error
+    return digest.hexdigest()

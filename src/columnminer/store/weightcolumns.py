@@ -36,9 +36,9 @@ class WeightColumns:
     Attributes
     ----------
     raw : tuple of str
-        Raw weights that are needed of each event, `NOMINAL` first; none for recorded events.
+        Raw weights that are needed of each event, `NOMINAL` first.
     benchmarks : tuple of str
-        The raw weight for each benchmark of the set-up.
+        The raw weight for each benchmark of the set-up; none for recorded events.
     shifts : tuple of NuisanceShift
         The raw weights for the nuisance parameters that act on the sample.
     """
@@ -59,7 +59,7 @@ class WeightColumns:
             If the file lacks a weight.
         """
         if sample.data:
-            return cls((), (), ())
+            return cls((NOMINAL,), (), ())
         if sample.benchmark is not None and sample.benchmark not in setup.benchmark_names:
             known = did_you_mean(sample.benchmark, setup.benchmark_names)
             msg = f"sample {sample.name!r}: no benchmark is called {sample.benchmark!r}.{known}"
@@ -102,10 +102,10 @@ class WeightColumns:
             Columns to fill.
         """
         weights = raw[:, [self.raw.index(name) for name in self.benchmarks]] * factor
-        shifts = {shift.parameter: shift for shift in self.shifts}
         n_columns = sum(1 if c.down is None else 2 for c in nuisances)
         if not n_columns:
             return weights, np.empty((len(raw), 0))
+        shifts = {shift.parameter: shift for shift in self.shifts}
         reference, own = weights[:, 0], raw[:, 0]
         rescale = np.divide(reference, own, out=np.zeros_like(own), where=own != 0)
         varied = np.empty((len(raw), n_columns))

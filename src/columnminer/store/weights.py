@@ -1,6 +1,7 @@
 r"""Weights of stored events at any (theta, nu), and sums of them, from blocks that fit into memory.
 
-With morphing weights w_b(theta), benchmark weights W_eb of event e and nuisance coefficients a, b (`model.systematics`),
+With morphing weights w_b(theta), benchmark weights W_eb of event e and nuisance coefficients a and b of
+`model.systematics`,
 
 .. math:: W_e(\theta, \nu) = f_e(\nu) \sum_b w_b(\theta) W_{eb}
    \quad\text{with}\quad f_e(\nu) = \exp \sum_i (a_{ei} \nu_i + b_{ei} \nu_i^2),
@@ -163,7 +164,7 @@ class Block:
     def _combine(
         self, coefficients: NDArray[np.float64], background: NDArray[np.float64] | float
     ) -> NDArray[np.float64]:
-        """(k, n_benchmarks) coefficients -> (k, n) combined weights, with `background` in place for background events."""
+        """Return weights (k, n) from coefficients (k, n_benchmarks), with `background` in place for backgrounds."""
         combined = coefficients @ self.benchmark_weights.T
         if self.background.any():
             combined = np.where(self.background, background, combined)

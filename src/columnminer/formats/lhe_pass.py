@@ -1,0 +1,255 @@
+"""One pass over an LHE file: bytes are fed to the compiled loop, and what it stops at is dealt with or named.
+
+The loop stops where its window of the file, or a column, is used up, at numbers that only `float()` can decide, at
+weights that have no column yet, and at faults (see `lhe_kernel`).
+"""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, TypeVar
+
+import awkward as ak
+import numpy as np
+
+from columnminer.errors import FileFormatError
+from columnminer.formats import lhe_kernel as kernel
+from columnminer.formats.lhe_header import LHEInfo, find_init, parse_header
+from columnminer.formats.window import Window
+from columnminer.schema import NOMINAL, EventBatch, jagged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["FLOAT_FIELDS", "INTEGER_FIELDS", "Columns", "Pass", "WeightTable"]
+
+INTEGER_FIELDS = ("pdgid", "status", "mother1", "mother2", "color1", "color2")
+"""First fields of a particle line."""
+
+FLOAT_FIELDS = ("px", "py", "pz", "e", "generated_mass", "lifetime", "spin")
+"""Last fields of a particle line."""
+
+S = TypeVar("S", bound=np.generic)
+
+
+class WeightTable:
+    """The weight columns of a file: which ids they have, and which of them stand in <weights> without one."""
+
+    def __init__(self) -> None:
+        self.ids: list[bytes] = []
+        self.positions = np.empty(0, dtype=np.int64)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns; an id that is called like the column of XWGTUP gets quotes."""
+        names = (html.unescape(name.decode(errors="replace")) for name in self.ids)
+        return (NOMINAL, *(f"'{name}'" if name == NOMINAL else name for name in names))
+
+    def name_positions(self, n: int, declared: Sequence[str]) -> None:
+        """Give the `n` numbers in <weights> the first ids that the header declares, or else count them from 1."""
+        names = declared[:n] if n <= len(declared) else [str(k + 1) for k in range(n)]
+        raw = [html.escape(name).encode() for name in names]
+        self.ids += [name for name in raw if name not in self.ids]
+        self.positions = np.array([self.ids.index(name) for name in raw], dtype=np.int64)
+
+    def arrays(self) -> tuple[NDArray[np.uint8] | NDArray[np.int64], ...]:
+        """Return the arguments `ids`, `id_ends`, `positions` and `stamps` of the kernel."""
+        ids = np.array(bytearray(b"".join(self.ids)), dtype=np.uint8)
+        ends = np.cumsum([0, *map(len, self.ids)], dtype=np.int64)
+        return ids, ends, self.positions, np.zeros(len(self.ids), dtype=np.int64)
+
+
+class Columns:
+    """The columns that one batch is read into."""
+
+    def __init__(self, n_events: int, n_particles: int, n_weights: int) -> None:
+        self.counts = np.empty(n_events, dtype=np.int64)
+        self.process_ids = np.empty(n_events, dtype=np.int64)
+        self.scalars = np.empty((kernel.N_SCALARS, n_events))
+        self.weights = np.empty((n_events, n_weights))
+        self.integers = np.empty((kernel.N_INTEGERS, n_particles), dtype=np.int32)
+        self.floats = np.empty((kernel.N_FLOATS, n_particles))
+
+    def arrays(self) -> tuple[NDArray[np.generic], ...]:
+        """Return the last arguments of the kernel."""
+        return self.counts, self.process_ids, self.scalars, self.weights, self.integers, self.floats
+
+    def more_events(self, n: int) -> None:
+        self.counts, self.process_ids = _longer(self.counts, n), _longer(self.process_ids, n)
+        self.scalars, self.weights = _longer(self.scalars, n), _longer(self.weights.T, n).T.copy()
+
+    def more_particles(self) -> None:
+        n = 2 * self.integers.shape[1]
+        self.integers, self.floats = _longer(self.integers, n), _longer(self.floats, n)
+
+    def batch(self, n_events: int, n_particles: int, names: tuple[str, ...], first: int, source: str) -> EventBatch:
+        """Return the first `n_events` events, which have `n_particles` particles."""
+        columns = dict(zip(INTEGER_FIELDS, self.integers[:, :n_particles], strict=True))
+        columns |= dict(zip(FLOAT_FIELDS, self.floats[:, :n_particles], strict=True))
+        fields = {
+            "particles": jagged(self.counts[:n_events], columns),
+            **dict(zip(("scale", "alpha_qed", "alpha_qcd"), self.scalars[:, :n_events], strict=True)),
+            "process_id": self.process_ids[:n_events],
+        }
+        events = ak.zip(fields, depth_limit=1)
+        return EventBatch(events, self.weights[:n_events], names, first, source)
+
+
+def _longer(array: NDArray[S], n: int) -> NDArray[S]:
+    """Return a copy with the last axis made `n` long."""
+    longer = np.empty((*array.shape[:-1], n), dtype=array.dtype)
+    longer[..., : array.shape[-1]] = array
+    return longer
+
+
+class Pass:
+    """One pass over a file: the window, and where reading stands in it.
+
+    Parameters
+    ----------
+    path
+        File to read.
+    skip
+        Number of events to pass over.
+    digest
+        Whether to hash the file on the way.
+
+    Attributes
+    ----------
+    behind : int
+        Number of events before those that `fill` reads next.
+    """
+
+    def __init__(self, path: str, skip: int = 0, digest: bool = False) -> None:
+        self.window = Window(path, digest)
+        self.path = path
+        self.behind = skip
+        self._state = np.zeros(kernel.N_STATE, dtype=np.int64)
+        self._state[kernel.TO_SKIP] = skip
+        self._hard = np.empty((1024, 3), dtype=np.int64)
+
+    def header(self) -> tuple[LHEInfo, int]:
+        """Read up to </init>; return what it says and how long it is.
+
+        Raises
+        ------
+        FileFormatError
+            If it is none.
+        """
+        while True:
+            more = self.window.advance(0)
+            start = self.window.bytes()
+            if b"<LesHouchesEvents" not in start:
+                msg = f"{self.path}: no LHE file, for it does not begin with <LesHouchesEvents>"
+                raise FileFormatError(msg)
+            init = find_init(start, self.path)
+            if init is not None:
+                self._state[kernel.POSITION] = init[1]
+                return parse_header(start, init, self.path), init[1]
+            if not more:
+                msg = f"{self.path}: the file ends before </init>"
+                raise FileFormatError(msg)
+
+    def pass_header(self, length: int) -> None:
+        """Pass over a header that is known to be `length` bytes long."""
+        while self.window.end < length and self.window.advance(0):
+            pass
+        self._state[kernel.POSITION] = length
+
+    def fill(
+        self, columns: Columns, weights: WeightTable, size: int, declared: Sequence[str] | None = None
+    ) -> tuple[int, FileFormatError | None, bool]: ...
+
+    def fill(self, columns: Columns, weights: WeightTable, size: int, declared: Sequence[str] | None = None) -> bool:
+        """Read the next `size` events; return False where there are no more.
+
+        Where ids are `declared`, a weight without a column gets one; otherwise it is an error.
+        """
+        state, window = self.state, self.window
+        state[[kernel.EVENTS, kernel.PARTICLES]] = 0
+        tables = weights.arrays()
+        while True:
+            status = kernel.read_events(
+                window.address, window.end, *tables, state, self.hard, *columns.arrays()
+            )
+            resolved = self._resolve_hard(columns)
+            if status == kernel.INCOMPLETE:
+                used, state[kernel.POSITION] = int(state[kernel.POSITION]), 0
+                if not window.advance(used):
+                    raise self._error(status)
+            elif status == kernel.EVENTS_FULL and len(columns.counts) == size:
+                return True
+            elif status == kernel.EVENTS_FULL:
+                columns.more_events(min(size, 2 * len(columns.counts)))
+            elif status == kernel.PARTICLES_FULL:
+                columns.more_particles()
+            elif status == kernel.HARD_FULL:
+                if not resolved:
+                    self.hard = np.empty((2 * len(self.hard), 3), dtype=np.int64)
+            elif status == kernel.END:
+                self._end()
+                return False
+            elif declared is None or status not in {kernel.NEW_ID, kernel.NEW_POSITION}:
+                raise self._error(status)
+            else:
+                if status == kernel.NEW_ID:
+                    weights.add(self._text())
+                else:
+                    weights.name_positions(int(state[kernel.DETAIL]), declared)
+                tables = weights.arrays()
+                columns.weights = np.empty((len(columns.counts), len(weights.ids) + 1))
+
+    def event_number(self) -> int:
+        """Return the number of the event that reading stands at, counted from 0."""
+        return int(self.behind - self.state[kernel.TO_SKIP] + self.state[kernel.EVENTS])
+
+    def _text(self) -> bytes:
+        return self.window.bytes(int(self.state[kernel.FROM]), int(self.state[kernel.TO]))
+
+    def _resolve_hard(self, columns: Columns) -> int:
+        """Let float() decide the numbers that the kernel left open (as NaN); return how many."""
+        n = int(self.state[kernel.N_HARD])
+        arrays = {kernel.OF_WEIGHTS: columns.weights, kernel.OF_SCALARS: columns.scalars, kernel.OF_FLOATS: columns.floats}
+        for slot, start, stop in self.hard[:n]:
+            flat = arrays[slot % kernel.N_KINDS].reshape(-1)
+            if np.isnan(flat[slot // kernel.N_KINDS]):
+                flat[slot // kernel.N_KINDS] = float(self.window.bytes(start, stop).lower().replace(b"d", b"e"))
+        self.state[kernel.N_HARD] = 0
+        return n
+
+    def _end(self) -> None:
+        """Read to the end of the file, so that its hash is complete, and make sure that no events are there."""
+        used = int(self.state[kernel.POSITION])
+        while True:
+            if b"<event>" in self.window.bytes(used):
+                msg = f"{self.path}: events follow after </LesHouchesEvents>; are there two files in one?"
+                raise FileFormatError(msg)
+            if not self.window.advance(self.window.end):
+                return
+            used = 0
+
+    def _error(self, status: int) -> FileFormatError:
+        """Return the error for what the kernel has met."""
+        text, detail = self._text().decode(errors="replace")[:60], int(self.state[kernel.DETAIL])
+        what = {
+            kernel.NEW_ID: f"weight {text!r} is not among those of the first event",
+            kernel.NEW_POSITION: f"<weights> holds {detail} numbers, more than in the first event",
+            kernel.BAD_NUMBER: f"{text!r} is not a number",
+            kernel.BAD_INTEGER: f"{text!r} is not an integer of 32 bits",
+            kernel.TOO_FEW_FIELDS: f"a line has only {detail} fields; event lines have 6, particle lines 13",
+            kernel.TOO_MANY_FIELDS: f"{text!r} follows after the last of {detail} numbers",
+            kernel.TOO_MANY_LINES: f"{text!r} follows after the last of the particles that the event should have (NUP)",
+            kernel.CUT_SHORT: "the event is cut: the next one begins, or the file ends, before </event>",
+            kernel.DUPLICATE: f"weight {text!r} occurs twice",
+            kernel.NO_ID: "a <wgt> has no id",
+        }
+        if status == kernel.INCOMPLETE:
+            if self.window.bytes(0, 6) != b"<event":
+                msg = f"{self.path}: ends after {self.event_number()} events without </LesHouchesEvents>: it was cut"
+                return FileFormatError(msg)
+            what[status] = "the event is cut: the file ends before </event>"
+        elif status == kernel.TOO_FEW_FIELDS and detail == 0:
+            what[status] = "there are fewer particle lines than the event says (NUP)"
+        return FileFormatError(f"{self.path}, event {self.event_number()} (counted from 0): {what[status]}")

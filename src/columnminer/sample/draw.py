@@ -1,0 +1,224 @@
+"""Unweighting: events drawn in proportion to their weight at a parameter point, for many points at once.
+
+Event e is drawn at theta with probability W_e(theta) / sum_e W_e(theta), independently each time, by inverting the
+cumulative sum of the weights. Events are read block by block, twice: once for the sums, once to draw. The random
+numbers belong to the point and the draw, so that neither the blocks nor what else is drawn matters to them.
+
+Negative weights have no probability. What is done with them has a name: "refuse" raises, "clip" takes them as zero, and
+"keep" draws by |W| and hands out the sign as the weight of the drawn event.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
+
+import numpy as np
+
+from columnminer.errors import ColumnMinerWarning, InputError, MissingError
+from columnminer.streams import key, uniform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from columnminer.store.eventstore import EventStore
+    from columnminer.store.weights import Block
+    from columnminer.streams import Seed
+
+__all__ = ["DrawOptions", "Draws", "Events", "NegativeWeights", "draw", "with_background"]
+
+logger = logging.getLogger(__name__)
+
+NegativeWeights: TypeAlias = Literal["clip", "refuse", "keep"]
+
+FEW_EVENTS = 100
+"""Fewer effective events than this at a point (cross-section errors above 10 %) are warned about."""
+
+_ROUNDING = 1e-9
+"""Negative weights that make a smaller share of the total than this are rounding errors of the morphing."""
+
+_IN_MEMORY = 1_000_000
+"""Partitions of up to so many events are kept in memory between passes."""
+
+_CHUNK = 2**18
+"""Weights (points x events) in work at a time: few enough for the processor's cache."""
+
+
+class DrawOptions(TypedDict, total=False):
+    """How events are drawn.
+
+    Attributes
+    ----------
+    negative_weights : str
+        "clip" (the default), "refuse" or "keep"; see above.
+    closest_benchmark : bool
+        Draw at each point only from signal events generated at the benchmark closest to it (and from all backgrounds),
+        and take cross sections from these. Default: from all events.
+    trim : float or None
+        Leave out events that carry more than 1 / trim of the total at a point. Distorts, and warns. Default: none.
+    dtype : type
+        Precision of the arrays, numpy.float32 (the default) or numpy.float64.
+    """
+
+    negative_weights: NegativeWeights
+    closest_benchmark: bool
+    trim: float | None
+    dtype: type[np.floating]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is known of the points that events were drawn at.
+
+    Attributes
+    ----------
+    totals : numpy.ndarray
+        (n_points, n_benchmarks + 1) sums of the linear weights of all events that could have been drawn [pb].
+    n_eff : numpy.ndarray
+        (n_points,) effective number of events, (sum |W|)^2 / sum W^2.
+    negative : numpy.ndarray
+        (n_points,) sum of |W| over events with negative weight, relative to that over all that can be drawn.
+    """
+
+    totals: NDArray[np.float64]
+    n_eff: NDArray[np.float64]
+    negative: NDArray[np.float64]
+
+
+class Events:
+    """The events of a partition with linear weights, to be passed over again and again, from memory if they are few.
+
+    The linear weights (n, n_benchmarks + 1) [pb] are benchmark weights of the signal and, in the last column, weights of
+    backgrounds. The weight of an event at theta is their product with (w_1(theta), ..., w_nb(theta), 1).
+    """
+
+    def __init__(self, store: EventStore, partition: str, closest_to: NDArray[np.float64] | None = None) -> None:
+        self._store, self._partition, self._closest_to = store, partition, closest_to
+        self._kept: list[tuple[Block, NDArray[np.float64]]] | None = None
+
+    def __iter__(self) -> Iterator[tuple[Block, NDArray[np.float64]]]:
+        """Yield blocks with their linear weights."""
+        if self._kept is None and self._store.n_events(self._partition) <= _IN_MEMORY:
+            self._kept = list(self._read())
+        return iter(self._kept) if self._kept is not None else self._read()
+
+    def _read(self) -> Iterator[tuple[Block, NDArray[np.float64]]]:
+        for block in self._store.blocks(self._partition, closest_to=self._closest_to):
+            columns = np.zeros((len(block), block.benchmark_weights.shape[1] + 1))
+            columns[:, :-1] = np.where(block.background[:, np.newaxis], 0.0, block.benchmark_weights)
+            columns[:, -1] = np.where(block.background, block.benchmark_weights[:, 0], 0.0)
+            yield block, columns
+
+
+def with_background(coefficients: NDArray[np.float64], value: float = 1.0) -> NDArray[np.float64]:
+    """Return morphing weights (or, with value 0, their gradients) with the last column that `Events` have."""
+    return np.concatenate([coefficients, np.full((*coefficients.shape[:-1], 1), value)], axis=-1)
+
+
+class Sampler:
+    """Draws events of one partition of a store.
+
+    Parameters
+    ----------
+    store, partition
+        Where the events are.
+    seed
+        Of the draws.
+    negative_weights, closest_benchmark, trim, dtype
+        See `DrawOptions`.
+
+    Raises
+    ------
+    InputError
+        If an option is not known.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        partition: str,
+        seed: Seed,
+        *,
+        negative_weights: NegativeWeights = "clip",
+        closest_benchmark: bool = False,
+        trim: float | None = None,
+        dtype: type[np.floating] = np.float32,
+    ) -> None:
+        if negative_weights not in {"clip", "refuse", "keep"}:
+            msg = f'negative_weights is "clip", "refuse" or "keep", not {negative_weights!r}'
+            raise InputError(msg)
+        if trim is not None and not trim > 1.0:
+            msg = f"trim must be above 1 (events with more than 1 / trim of the total are left out), not {trim!r}"
+            raise InputError(msg)
+        self.store, self.partition, self.seed = store, partition, seed
+        self.negative_weights, self.closest_benchmark, self.trim = negative_weights, closest_benchmark, trim
+        self.dtype = dtype
+        self._events: dict[str | None, Events] = {}
+
+    def buffers(self, n: int) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+        """Return room for the observables and the linear weights of n events."""
+        n_columns = len(self.store.setup.benchmark_names) + 1
+        return np.empty((n, len(self.store.observable_names)), dtype=self.dtype), np.empty((n, n_columns))
+
+    def draw(
+        self,
+        points: NDArray[np.float64],
+        counts: NDArray[np.int64],
+        name: str,
+        rows: NDArray[np.int64],
+        x: NDArray[np.floating],
+        weights: NDArray[np.float64],
+    ) -> Draws:
+        """Draw `counts[i]` events at each of the points into `rows` of x and weights, in the order of the points.
+
+        Parameters
+        ----------
+        points
+            (n_points, n_par).
+        counts
+            (n_points,).
+        name
+            Of the random stream.
+        rows
+            (sum of counts,) rows of x and weights.
+        x, weights
+            From `buffers`.
+
+        Raises
+        ------
+        InputError
+            If weights are negative and refused.
+        MissingError
+            If no event has a positive weight at a point, or the partition has no events.
+
+        Warns
+        -----
+        ColumnMinerWarning
+            If points have fewer than 100 effective events, or negative weights or trimmed events matter.
+        """
+        coefficients = with_background(self.store.setup.weights(points))
+        point = np.repeat(np.arange(len(points)), counts)
+        ends = np.cumsum(counts)
+        uniforms = uniform(key(self.seed, "draw", name), point, np.arange(len(point)) - (ends - counts)[point])
+        draws = Draws(np.empty(coefficients.shape), np.empty(len(points)), np.empty(len(points)))
+        for which, events in self._groups(points):
+            group = _Group(events, coefficients[which], by_size=self.negative_weights == "keep")
+            group.sum()
+            if self.trim is not None:
+                group.limit = group.total / self.trim
+                group.sum()
+            if not (group.total > 0.0).all():
+                msg = f"no event has a positive weight at theta = {points[which][(group.total <= 0.0).argmax()]}"
+                raise MissingError(msg)
+            draws.totals[which], draws.n_eff[which] = group.columns, group.total**2 / group.squares
+            draws.negative[which] = group.negative / group.total
+            targets = [np.sort(uniforms[ends[i] - counts[i] : ends[i]]) for i in which]
+            for point_in_group, first, found, block, columns in group.pick(targets):
+                into = rows[ends[which[point_in_group]] - counts[which[point_in_group]] + first :][: len(found)]
+                x[into], weights[into] = block.x[found], columns[found]
+        self._report(points, draws)
+        return draws

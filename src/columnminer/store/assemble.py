@@ -1,0 +1,203 @@
+"""From committed parts to a published store: normalised, in the order of samples, files and events."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from importlib.metadata import version
+from itertools import groupby
+from operator import add
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from columnminer.errors import OutputExistsError
+from columnminer.observe.cutflow import CutFlow
+from columnminer.store.normalisation import RawTotals, sample_factors
+from columnminer.store.partition import PartitionScheme
+from columnminer.store.parts import PartInfo, committed_parts, read_part
+from columnminer.store.publish import Description, publish_events
+from columnminer.store.samples import FileInfo, SampleInfo
+from columnminer.store.weightcolumns import nuisance_columns
+from columnminer.streams import uniform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from columnminer.model.setup import Setup
+    from columnminer.store.eventstore import EventStore
+    from columnminer.store.sources import Source
+    from columnminer.store.weights import NuisanceColumn
+
+__all__ = ["assemble"]
+
+
+def assemble(
+    out: Path,
+    parts: Path,
+    sources: Sequence[Source],
+    setup: Setup,
+    observables: Sequence[str],
+    *,
+    configuration: Mapping[str, Any],
+    replace: bool,
+) -> EventStore:
+    """Publish the store of files whose parts have all been committed.
+
+    Parameters
+    ----------
+    out
+        Folder of the store.
+    parts
+        Folder of the parts.
+    sources
+        The files, ordered by sample.
+    setup, observables
+        What theta means, and the names of the observables.
+    configuration
+        JSON document of all that the store depends on, with keys setup, selection, seed and partition.
+    replace
+        Whether a store that is there gives way.
+
+    Raises
+    ------
+    FileFormatError
+        If a file does not say enough to normalise its weights.
+    OutputExistsError
+        If there is an output that may not be replaced, or parts are missing.
+    """
+    read = [_File(source, parts / source.part_key) for source in sources]
+    samples = [_ReadSample(list(files)) for _, files in groupby(read, key=lambda file: file.source.position)]
+    nuisances = nuisance_columns(setup, [source.columns for source in sources])
+    scheme = PartitionScheme(**configuration["partition"])
+    description = Description(
+        setup=setup,
+        observables=tuple(observables),
+        samples=tuple(sample.info() for sample in samples),
+        partition=scheme,
+        nuisances=nuisances,
+        recorded=sources[0].sample.data,
+        cut_flow={sample.files[0].source.sample.name: sample.cut_flow() for sample in samples},
+        selection=configuration["selection"],
+        configuration={k: v for k, v in configuration.items() if k not in {"setup", "selection"}},
+        provenance={package: version(package) for package in ("columnminer", "numpy", "awkward", "zarr")},
+    )
+    if scheme.in_order:
+        codes = scheme.assign_in_order(sum(file.n_events for file in read))
+    else:
+        codes = np.concatenate([scheme.assign(sample.rankings(configuration["seed"])) for sample in samples])
+    rows = (row for sample in samples for row in sample.rows(nuisances))
+    return publish_events(out, description, rows, codes, replace_existing=replace, within=parts)
+
+
+@dataclass(frozen=True)
+class _File:
+    """One file whose parts are all there."""
+
+    source: Source
+    folder: Path
+
+    @cached_property
+    def parts(self) -> tuple[PartInfo, ...]:
+        parts = committed_parts(self.folder)
+        if not (parts and parts[-1].last):
+            msg = f"parts of {self.source.path} have vanished from {self.folder}; is another run at work there?"
+            raise OutputExistsError(msg)
+        return tuple(parts)
+
+    @property
+    def n_events(self) -> int:
+        return sum(part.n_events for part in self.parts)
+
+    @property
+    def totals(self) -> RawTotals:
+        return RawTotals(
+            file=str(self.source.path),
+            n_generated=sum(part.n_generated for part in self.parts),
+            sum_weights=math.fsum(part.sum_weights for part in self.parts),
+            sum_squared_weights=math.fsum(part.sum_squared_weights for part in self.parts),
+            cross_section=self.source.info.cross_section,
+            weighting=self.source.info.weighting,
+        )
+
+
+@dataclass(frozen=True)
+class _ReadSample:
+    """The files of one sample."""
+
+    files: list[_File]
+
+    @cached_property
+    def factors(self) -> list[float]:
+        """From raw weights to pb, for each file; 1 for recorded events."""
+        sample = self.files[0].source.sample
+        if sample.data:
+            return [1.0] * len(self.files)
+        totals = [file.totals for file in self.files]
+        return sample_factors(totals, cross_section=sample.cross_section, k_factor=sample.k_factor)
+
+    def info(self) -> SampleInfo:
+        sample = self.files[0].source.sample
+        totals = [file.totals for file in self.files]
+        files = tuple(
+            FileInfo(
+                name=file.source.path.name,
+                size=file.parts[-1].size,
+                sha256=file.parts[-1].sha256,
+                n_generated=total.n_generated,
+                cross_section=total.cross_section,
+                weighting=total.weighting,
+                factor=factor,
+            )
+            for file, total, factor in zip(self.files, totals, self.factors, strict=True)
+        )
+        cross_section = math.fsum(t.sum_weights * f for t, f in zip(totals, self.factors, strict=True))
+        return SampleInfo(
+            name=sample.name,
+            benchmark=sample.benchmark,
+            n_generated=sum(total.n_generated for total in totals),
+            n_events=sum(file.n_events for file in self.files),
+            background=sample.background,
+            data=sample.data,
+            k_factor=sample.k_factor,
+            systematics=tuple(sample.systematics),
+            cross_section=None if sample.data else cross_section,
+            files=files,
+        )
+
+    def cut_flow(self) -> dict[str, Any]:
+        """Return how many events, and how much cross section [pb], each step lets through."""
+        flows = [
+            dataclasses.replace(flow, weights=tuple(factor * w for w in flow.weights))
+            for file, factor in zip(self.files, self.factors, strict=True)
+            for flow in (CutFlow.from_dict(part.cut_flow) for part in file.parts if part.cut_flow)
+        ]
+        return reduce(add, flows).to_dict() if flows else {}
+
+    def rankings(self, seed: int) -> NDArray[np.float64]:
+        """Return a random number for each event that passed, which belongs to the event."""
+        numbers = [
+            uniform(file.source.stream(seed, "partition"), read_part(file.folder, part, ["event"])["event"])
+            for file in self.files
+            for part in file.parts
+        ]
+        return np.concatenate(numbers)
+
+    def rows(self, nuisances: Sequence[NuisanceColumn]) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yield the columns of the store, a part at a time."""
+        for file, factor in zip(self.files, self.factors, strict=True):
+            for part in file.parts:
+                columns = read_part(file.folder, part)
+                weights, varied = file.source.columns.normalised(columns["weights"], factor, nuisances)
+                yield {
+                    "observables": columns["observables"],
+                    "weights": weights,
+                    "nuisance_weights": varied,
+                    "sample": np.full(part.n_events, file.source.position, dtype=np.int32),
+                    "event": columns["event"],
+                }

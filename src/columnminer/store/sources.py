@@ -1,0 +1,111 @@
+"""Sources: the files of the samples, looked at before any event is read, so that what does not fit is found early."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from columnminer.errors import InputError
+from columnminer.formats.reader import open_reader
+from columnminer.store.samples import fingerprint
+from columnminer.store.weightcolumns import WeightColumns
+from columnminer.streams import key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from columnminer.formats.reader import SourceInfo
+    from columnminer.model.setup import Setup
+    from columnminer.store.samples import Sample
+
+__all__ = ["Source", "describe", "find_sources"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of a sample.
+
+    Attributes
+    ----------
+    position : int
+        Of the sample among the samples: its id in the store.
+    sample : Sample
+        What the user says about it.
+    path : Path
+        Absolute.
+    fingerprint : str
+        Of its content.
+    info : SourceInfo
+        What the file says about itself.
+    columns : WeightColumns
+        Which of its weights are needed.
+    """
+
+    position: int
+    sample: Sample
+    path: Path
+    fingerprint: str
+    info: SourceInfo
+    columns: WeightColumns
+
+    @property
+    def part_key(self) -> str:
+        """Name of the folder of its parts: the same for the same content, read for the same weights."""
+        text = json.dumps([self.fingerprint, self.columns.raw])
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+    def stream(self, seed: int, purpose: str) -> int:
+        """Key of random numbers of the file: they belong to its content, wherever it lies and whatever lies beside it."""
+        return key(seed, purpose, int(self.fingerprint[:16], 16))
+
+
+def find_sources(samples: Sequence[Sample], setup: Setup) -> list[Source]:
+    """Look at the files of all samples, in order.
+
+    Raises
+    ------
+    InputError, UnknownNameError, MissingError, FileFormatError
+        If samples, set-up and files do not fit together.
+    """
+    names = [sample.name for sample in samples]
+    if not samples:
+        msg = "there are no samples to process"
+        raise InputError(msg)
+    for name in names:
+        if names.count(name) > 1:
+            msg = f"two samples are called {name!r}: list their files in one Sample, or give each a name="
+            raise InputError(msg)
+    if len({sample.data for sample in samples}) > 1:
+        msg = "recorded and simulated events cannot share a store: process data=True samples into one of their own"
+        raise InputError(msg)
+    if not samples[0].data and not setup.benchmark_names:
+        msg = "simulated events need a set-up with at least one benchmark"
+        raise InputError(msg)
+    sources: list[Source] = []
+    seen: dict[str, Path] = {}
+    for position, sample in enumerate(samples):
+        for path in sample.files:
+            identity = fingerprint(path)
+            if identity in seen:
+                msg = f"{path} and {seen[identity]} hold the same events, which would count twice"
+                raise InputError(msg)
+            seen[identity] = path
+            info = open_reader(path).info()
+            columns = WeightColumns.of(setup, sample, info, str(path))
+            sources.append(Source(position, sample, path.absolute(), identity, info, columns))
+    return sources
+
+
+def describe(sources: Sequence[Source]) -> list[dict[str, Any]]:
+    """Return what the configuration says about samples: no paths, as the same files may lie anywhere."""
+    samples: dict[int, dict[str, Any]] = {}
+    for source in sources:
+        described = dataclasses.asdict(source.sample)
+        del described["paths"]
+        files = samples.setdefault(source.position, {**described, "files": []})["files"]
+        files.append({"name": source.path.name, "fingerprint": source.fingerprint})
+    return list(samples.values())

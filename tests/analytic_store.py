@@ -1,29 +1,36 @@
 """A store whose likelihood is known in closed form: d sigma / dx = (1 + theta (x - 1/2))^2 pb on 0 < x < 1.
 
-sigma = 1 + theta^2 / 12, and the score is 2 b / (1 + theta b) - (theta / 6) / sigma with b = x - 1/2. The observables are x,
-and y, uniform noise. x is spread evenly, so that sums over all events are integrals to about 1e-6.
+sigma = 1 + theta^2 / 12; the score is 2 b / (1 + theta b) - (theta / 6) / sigma with b = x - 1/2. The observables are
+x, and y, uniform noise. x is spread evenly, so that sums over all events are integrals to about 1e-6.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from columnminer.model.parameters import Parameter, ParameterSpace
 from columnminer.model.setup import Setup
-from columnminer.store.eventstore import EventStore
+from columnminer.model.systematics import WeightVariation
 from columnminer.store.partition import PartitionScheme
 from columnminer.store.publish import Description, publish_events
 from columnminer.store.samples import SampleInfo
+from columnminer.store.weights import NuisanceColumn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from columnminer.store.eventstore import EventStore
 
 OBSERVABLES = ("x", "y")
 POINTS = {"zero": 0.0, "one": 1.0, "minus": -1.0}
 
 
-def setup() -> Setup:
+def setup(systematics=()) -> Setup:
     space = ParameterSpace([Parameter("theta", bounds=(-2.0, 2.0), max_power=2)])
-    return Setup(space, {name: {"theta": value} for name, value in POINTS.items()}).with_morphing(max_overall_power=2)
+    benchmarks = {name: {"theta": value} for name, value in POINTS.items()}
+    return Setup(space, benchmarks, systematics).with_morphing(max_overall_power=2)
 
 
 def sigma(theta):
@@ -81,9 +88,14 @@ def events(n: int, theta: float) -> np.ndarray:
     return u if theta == 0.0 else np.cbrt(3.25 * u + 0.125) - 0.5
 
 
-def analytic_store(out: Path, n: int = 20_000, *, background: float = 0.0, seed: int = 3) -> EventStore:
-    """Write n events at theta = 0, n / 2 at theta = 1, and, if its cross section [pb] is positive, n flat background."""
-    the_setup = setup()
+def analytic_store(
+    out: Path, n: int = 20_000, *, background: float = 0.0, tilt: float = 0.0, seed: int = 3
+) -> EventStore:
+    """Write n events at theta = 0, n / 2 at theta = 1, and n of a flat background, if it has a cross section [pb].
+
+    With a tilt, a nuisance parameter "tilt" multiplies signal weights by 1 + tilt (x - 1/2) at +1 and 1 - ... at -1.
+    """
+    the_setup = setup([WeightVariation("tilt", "up", "down")] if tilt else ())
     rng = np.random.default_rng(seed)
     parts = [("zero", n, 0.0), ("one", n // 2, 1.0)] + [("flat", n, None)] * (background > 0.0)
     x_all, weights, sample = [], [], []
@@ -117,11 +129,14 @@ def analytic_store(out: Path, n: int = 20_000, *, background: float = 0.0, seed:
             for name, n_sample, theta in parts
         ),
         partition=scheme,
+        nuisances=(NuisanceColumn("tilt", "tilt", 0, 1),) if tilt else (),
     )
+    change = np.where(samples == 2, 0.0, tilt * (observables[:, 0] - 0.5))[:, None]
+    varied = rows[:, :1] * (1.0 + change * np.array([1.0, -1.0]))
     table = {
         "observables": observables[order],
         "weights": rows[order],
-        "nuisance_weights": np.zeros((len(order), 0)),
+        "nuisance_weights": varied[order] if tilt else np.zeros((len(order), 0)),
         "sample": samples[order],
         "event": np.arange(len(order)),
     }

@@ -13,8 +13,8 @@ import columnminer
 
 SOURCE = Path(columnminer.__file__).parent
 ORDER = (
-    "errors streams expressions run model schema formats generate observe store process processor sample learn infer "
-    "toys show pipeline demo cli"
+    "errors streams arithmetic momenta expressions run model schema formats generate observe store process processor "
+    "sample learn infer toys show pipeline demo cli"
 ).split()
 FILES = sorted(p for p in SOURCE.rglob("*.py") if p.name != "_version.py")
 HEAVY = {"distributed": ("run",), "dask": ("run",), "torch": ("learn", "infer")}

@@ -129,7 +129,9 @@ def test_profiled_covariance_is_that_of_toys():
     toys = []
     for z in rng.normal(size=(4000, 5)):
         varied = information.information + small * root @ z
-        toys.append(Information(varied, information.covariance, information.parameter_names).profile(["a", "b"]).information)
+        toys.append(
+            Information(varied, information.covariance, information.parameter_names).profile(["a", "b"]).information
+        )
     toys = np.array(toys)
     expected = information.profile(["a", "b"]).covariance * small**2
     measured = np.einsum("tij,tkl->ijkl", toys - toys.mean(axis=0), toys - toys.mean(axis=0)) / len(toys)
@@ -160,8 +162,8 @@ def test_informations_add_and_refuse_what_does_not_fit():
 def test_covariances_are_those_of_a_bootstrap_and_not_madminers(store):
     """Poisson bootstrap of the events, 500 replicas, of truth, histogram and rate at once.
 
-    MadMiner adds the third term of the derivative instead of subtracting it, and takes the benchmarks' sums for fully
-    correlated; here the first makes a factor of several in the truth information, which is of first degree in the weights.
+    MadMiner adds the third term of the derivative instead of subtracting it: three times the error of the truth
+    information, which is of first degree in the weights of an event.
     """
     theta, luminosity, edges = 0.7, 300.0, np.array([0.25, 0.5, 0.75])
     weights = np.concatenate([b.weights([theta])[0] for b in store.blocks()])
@@ -175,12 +177,17 @@ def test_covariances_are_those_of_a_bootstrap_and_not_madminers(store):
         replicas[i] = (n * slopes**2 / weights).sum(), (g**2 / s).sum(), g.sum() ** 2 / s.sum()
     information = FisherInformation(store, luminosity)
     ours = np.array(
-        [i.error[0, 0] for i in (information.truth([theta]), information.histogram([theta], "x", edges), information.rate([theta]))]
+        [
+            i.error[0, 0]
+            for i in (information.truth([theta]), information.histogram([theta], "x", edges), information.rate([theta]))
+        ]
     )
     bootstrap = luminosity * replicas.std(axis=0)
     relative_error = 1.0 / np.sqrt(2 * 500)
     assert np.abs(ours / bootstrap - 1.0).max() < 4.5 * relative_error
-    madminers_truth = luminosity * np.sqrt(((3.0 * slopes**2 / weights) ** 2).sum())  # 1 + 1 + 1, where 1 + 1 - 1 is right
+    madminers_truth = luminosity * np.sqrt(
+        ((3.0 * slopes**2 / weights) ** 2).sum()
+    )  # 1 + 1 + 1, where 1 + 1 - 1 is right
     assert abs(madminers_truth / bootstrap[0] - 1.0) > 10 * relative_error
 
 
@@ -228,9 +235,9 @@ def test_covariances_stand_beside_madminers(vbf, oracle):
 
     Truth: I is of first degree in the weights of an event, so that its derivative times the weights is I itself and the
     covariance is the sum of I^2: 83.98, where MadMiner has (1 + 1 + 1)^2 times as much for one parameter, 755.84.
-    Rate: MadMiner has 2.366. Minus instead of plus gives 0.1976, but that still takes the errors of the benchmarks' total
-    cross sections for fully correlated. Their covariance is known, sum_e w_eb w_eb', and gives 1.0546; a bootstrap gives
-    1.09 +- 0.05.
+    Rate: MadMiner has 2.366. Minus instead of plus gives 0.1976, but that still takes the errors of the total cross
+    sections at the benchmarks for fully correlated. Their covariance is known, sum_e w_eb w_eb', and gives 1.0546; a
+    bootstrap gives 1.09 +- 0.05.
     """
     information = FisherInformation(vbf, oracle["luminosity"])
     w, dw = vbf.setup.weights([0, 0])[0], vbf.setup.weight_gradients([0, 0])[0]
@@ -261,3 +268,56 @@ def test_covariances_stand_beside_madminers(vbf, oracle):
     variance_error = np.sqrt(2 / 500)
     assert np.var(replicas) == pytest.approx(1.0546, rel=4 * variance_error)
     assert abs(np.var(replicas) / 0.1976 - 1) > 10 * variance_error
+
+
+# With nuisance parameters --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def systematics(shared, tmp_path_factory):
+    source = shared / "vbf" / "madminer_lhe_systematics.h5"
+    return import_madminer(source, tmp_path_factory.mktemp("systematics") / "events.zarr")
+
+
+@pytest.mark.parametrize(
+    ("key", "calculate"),
+    [
+        ("rate", lambda f: f.rate([0, 0])),
+        ("truth", lambda f: f.truth([0, 0])),
+        ("histo", lambda f: f.histogram([0, 0], "pt_j1", np.linspace(30.0, 400.0, 11))),
+    ],
+)
+def test_information_about_nuisances_is_madminers(shared, systematics, key, calculate):
+    theirs = json.loads((shared / "vbf" / "oracle_systematics.json").read_text())["fisher"]
+    information = FisherInformation(systematics, 300e3)
+    ours = calculate(information)
+    assert ours.parameter_names == ("CWL2", "CPWL2", "signal_norm", "scales")
+    expected = np.array(theirs[key]["information"])
+    np.testing.assert_allclose(ours.information, expected, rtol=0, atol=1e-8 * np.abs(expected).max())
+    if key == "truth":
+        constrained = ours + information.constraints()
+        np.testing.assert_array_equal(information.constraints().information, theirs["constraint"])
+        for how in ("profile", "project"):
+            result = getattr(constrained, how)(["CWL2", "CPWL2"]).information
+            name = {"profile": "profiled", "project": "projected"}[how]
+            np.testing.assert_allclose(result, theirs[f"truth_plus_constraint_{name}"], rtol=1e-8)
+
+
+def test_covariances_about_nuisances_are_those_of_a_bootstrap(systematics):
+    """MadMiner gives zero in the nuisance directions."""
+    blocks = list(systematics.blocks())
+    columns = np.concatenate(
+        [
+            np.column_stack([b.weights([0, 0])[0], b.weight_gradients([0, 0])[0].T, b.nuisance_weights[:, 1:]])
+            for b in blocks
+        ]
+    )
+    information = FisherInformation(systematics, 300e3).rate([0, 0])
+    rng, replicas = np.random.default_rng(8), []
+    for _ in range(500):
+        sigma, *slopes, up, down = rng.poisson(1.0, len(columns)) @ columns
+        gradient = np.array([*slopes, sigma * np.log(1.1), sigma * 0.5 * np.log(up / down)])
+        replicas.append(300e3 * np.outer(gradient, gradient) / sigma)
+    first_order = np.ones((4, 4), dtype=bool)
+    first_order[1, 1] = False  # the square of a gradient that is zero within its error: there is no first order
+    np.testing.assert_allclose(information.error[first_order], np.std(replicas, axis=0)[first_order], rtol=0.16)

@@ -45,7 +45,11 @@ def test_rate_likelihood_broadcasts_points_and_toys():
 
 def test_keywords_are_sugar_over_params():
     likelihood = quadratic_rate().with_data(170)
-    assert likelihood.log_likelihood(theta=1.5) == likelihood.log_likelihood([1.5]) == likelihood.log_likelihood({"theta": 1.5})
+    assert (
+        likelihood.log_likelihood(theta=1.5)
+        == likelihood.log_likelihood([1.5])
+        == likelihood.log_likelihood({"theta": 1.5})
+    )
     assert likelihood.log_likelihood(theta=np.zeros((2, 3))).shape == (2, 3)
 
 
@@ -119,9 +123,7 @@ def test_constraint_is_an_auxiliary_measurement():
     assert kstest(toys, norm(1.0, 0.5).cdf).pvalue > 1e-3
     assert kstest(toys, norm(0.8, 0.5).cdf).pvalue < 1e-6
     product = quadratic_rate().with_data(170) * constraint  # nominal is what was measured, unless said otherwise
-    assert product.log_likelihood(nu=0.4) == pytest.approx(
-        poisson.logpmf(170, mu(0.0)) + norm.logpdf(0.0, 0.4, 0.5)
-    )
+    assert product.log_likelihood(nu=0.4) == pytest.approx(poisson.logpmf(170, mu(0.0)) + norm.logpdf(0.0, 0.4, 0.5))
 
 
 def test_constrained_adds_a_factor_for_each_constrained_parameter():
@@ -136,7 +138,7 @@ def test_constrained_adds_a_factor_for_each_constrained_parameter():
 
 def test_errors_name_what_is_wrong():
     likelihood = quadratic_rate()
-    with pytest.raises(UnknownNameError, match="'thta'.*Did you mean 'theta'"):
+    with pytest.raises(UnknownNameError, match=r"'thta'.*Did you mean 'theta'"):
         likelihood.log_likelihood(thta=1.0)
     with pytest.raises(InputError, match=r"shape \(2,\); the last axis must hold theta"):
         likelihood.log_likelihood([1.0, 2.0], 100)

@@ -8,7 +8,7 @@ import math
 import os
 import subprocess
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -27,6 +27,9 @@ from columnminer.model.components import (
 from columnminer.model.morphing import Morphing
 from columnminer.model.parameters import Parameter, ParameterSpace
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 def couplings(*powers: int, bounds: tuple[float, float] = (-1, 1)) -> ParameterSpace:
     return ParameterSpace([Parameter(f"g{i}", max_power=p, bounds=bounds) for i, p in enumerate(powers)])
@@ -41,10 +44,12 @@ def morphing_at(space: ParameterSpace, components: np.ndarray, points: np.ndarra
 
 
 def check_against_oracle(oracle: dict, thetas: list) -> None:
-    space = ParameterSpace([
-        Parameter(p["name"], lha=(p["lha_block"], p["lha_id"]), max_power=p["max_power"], bounds=p["range"])
-        for p in oracle["parameters"]
-    ])
+    space = ParameterSpace(
+        [
+            Parameter(p["name"], lha=(p["lha_block"], p["lha_id"]), max_power=p["max_power"], bounds=p["range"])
+            for p in oracle["parameters"]
+        ]
+    )
     components = power_components(space, max_overall_power=2)
     assert components.tolist() == oracle["morphing_components"]
     benchmarks = space.benchmarks(oracle["benchmarks"])
@@ -204,7 +209,9 @@ def morphings(draw: st.DrawFn) -> tuple[Morphing, np.random.Generator]:
 @settings(max_examples=60, deadline=None)
 def test_any_polynomial_is_morphed_exactly(case: tuple[Morphing, np.random.Generator]) -> None:
     morphing, rng = case
-    coefficients = rng.normal(size=(len(morphing.components), 4)) / monomials(morphing._scale, morphing.components)[:, None]
+    coefficients = (
+        rng.normal(size=(len(morphing.components), 4)) / monomials(morphing._scale, morphing.components)[:, None]
+    )
     bounds = morphing.space.bounds
     theta = rng.uniform(bounds[:, 0], bounds[:, 1], (20, len(morphing.space)))
 
@@ -271,7 +278,9 @@ def test_benchmarks_outside_the_basis_get_no_weight() -> None:
     np.testing.assert_array_equal(weights[:, 1], 0)
     np.testing.assert_allclose(weights[1], [0, 0, 0, 1], atol=1e-14)
     assert morphing.matrix.shape == (3, 3)
-    np.testing.assert_allclose(monomials(np.array([[0.2]]), morphing.components) @ morphing.matrix, weights[:1, [3, 0, 2]])
+    np.testing.assert_allclose(
+        monomials(np.array([[0.2]]), morphing.components) @ morphing.matrix, weights[:1, [3, 0, 2]]
+    )
     assert morphing.weight_gradients([[0.2]]).shape == (1, 1, 4)
 
 
@@ -446,7 +455,7 @@ def test_search_against_madminer() -> None:
             seconds.append(time.perf_counter() - start)
             ours.append(exact_figure(space, components, points))
         peer_seconds = float(np.median([s for s, _ in theirs]))
-        print(
+        print(  # noqa: T201 - the figures are what one runs this for
             f"{name}: {len(components)} components; figure {max(ours):.3f} (worst of 5), MadMiner {min(figures):.3f} "
             f"(best of 3); {1e3 * np.median(seconds):.1f} ms, MadMiner {1e3 * peer_seconds:.0f} ms"
         )

@@ -20,11 +20,13 @@ names = st.text("abcdefgh_0123", min_size=1, max_size=8)
 
 @pytest.fixture
 def space() -> ParameterSpace:
-    return ParameterSpace([
-        Parameter("CWL2", lha=("dim6", 2), max_power=2, bounds=(-20, 20), transform="16.52*theta"),
-        Parameter("CPWL2", lha=["dim6", 5], bounds=(-20, 20)),
-        Parameter("mu", 1.0),
-    ])
+    return ParameterSpace(
+        [
+            Parameter("CWL2", lha=("dim6", 2), max_power=2, bounds=(-20, 20), transform="16.52*theta"),
+            Parameter("CPWL2", lha=["dim6", 5], bounds=(-20, 20)),
+            Parameter("mu", 1.0),
+        ]
+    )
 
 
 def test_options_of_a_coupling_make_a_coupling(space: ParameterSpace) -> None:
@@ -53,8 +55,9 @@ def test_parameters_are_values(space: ParameterSpace) -> None:
         ({"nominal": True}, "'g': nominal must be a number"),
         ({"bounds": (1, 1)}, "'g': bounds: 1 is not below 1"),
         ({"bounds": (0, float("inf"))}, "'g': bounds must be finite"),
-        ({"bounds": 5}, "'g': bounds must be a pair"),
-        ({"bounds": "ab"}, "'g': bounds must be a pair"),
+        ({"bounds": 5}, "'g': bounds must be a sequence"),
+        ({"bounds": "ab"}, "'g': bounds must be a sequence"),
+        ({"bounds": (1, 2, 3)}, "'g': bounds must be a pair"),
         ({"constraint": 0.0}, "'g': constraint, a standard deviation"),
         ({"fit_limits": (2, 1)}, "'g': fit_limits: 2 is not below 1"),
         ({"kind": ""}, "'g': kind must be a text"),

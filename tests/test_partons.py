@@ -8,6 +8,33 @@ import pytest
 from columnminer.generate.exact import panel_nodes
 from columnminer.generate.partons import alpha_s, gluon_density, quark_densities
 
+# x f(x, scale) as Pythia 8.317 has it, GRV94L(2212).xf(id, x, scale^2): (x, scale) -> {PDG id: value}
+PYTHIA = {
+    (1e-3, 91.2): {
+        1: 1.6601166546773398,
+        2: 1.6804794636153553,
+        3: 1.4888885760167878,
+        -1: 1.606103593881642,
+        -2: 1.5966429416268608,
+        21: 41.711514270540064,
+    },
+    (0.1, 91.2): {
+        1: 0.3501066605662587,
+        2: 0.5761246044607917,
+        3: 0.04810360878583565,
+        -1: 0.12980248459941562,
+        -2: 0.09125446829125049,
+        21: 0.8711684793857923,
+    },
+    (0.5, 1000.0): {
+        1: 0.018848653720264223,
+        2: 0.09005822052829289,
+        3: 0.00044503452107330405,
+        -1: 0.0007825372682656782,
+        -2: 0.00044547926898863533,
+        21: 0.004965140193740985,
+    },
+}
 SCALES = [2.0, 10.0, 91.2, 300.0, 1000.0]
 
 
@@ -15,6 +42,12 @@ SCALES = [2.0, 10.0, 91.2, 300.0, 1000.0]
 def nodes():
     log_x = panel_nodes(np.linspace(np.log(1e-9), 0.0, 41), 10)
     return np.exp(log_x.x), log_x.weights  # d log x, so that sum(w * x f) is a number and sum(w * x * x f) a momentum
+
+
+@pytest.mark.parametrize(("point", "expected"), PYTHIA.items())
+def test_densities_are_those_of_the_published_set(point, expected):
+    densities = {**quark_densities(*point), 21: gluon_density(*point)}
+    assert {i: float(densities[i]) for i in expected} == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -48,7 +81,9 @@ def test_dglap_evolution_of_the_valence_momentum(nodes):
     # d<x>_V / d log Q^2 = -alpha_s / (2 pi) * 16/9 <x>_V at leading order.
     x, w = nodes
     scales = np.geomspace(20.0, 200.0, 5)
-    valence = [np.sum(w * x * sum(q[i] - q[-i] for i in (1, 2))) for q in (quark_densities(x, scale) for scale in scales)]
+    valence = [
+        np.sum(w * x * sum(q[i] - q[-i] for i in (1, 2))) for q in (quark_densities(x, scale) for scale in scales)
+    ]
     integral = np.trapezoid(alpha_s(scales) / (2 * np.pi) * 16 / 9, np.log(scales**2))
     assert np.log(valence[0] / valence[-1]) == pytest.approx(integral, rel=0.02)
 

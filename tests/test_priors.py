@@ -77,7 +77,7 @@ def test_one_width_for_all_parameters() -> None:
         (lambda: gaussian_prior([0, np.nan], [1, 1]), "positive sigma"),
         (lambda: gaussian_prior([0, 0], [1, 1, 1]), "do not fit"),
         (lambda: fixed_points([]), "at least one point"),
-        (lambda: product_prior(), "there are none"),
+        (product_prior, "there are none"),
         (lambda: product_prior("flat"), "not all priors"),
     ],
 )

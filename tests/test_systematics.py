@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -25,6 +25,9 @@ from columnminer.model.systematics import (
     systematic_from_dict,
 )
 from columnminer.model.variations import settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # What MadGraph 2.6 says about the weights of signal_sm_systematics.lhe.gz
 MADGRAPH = {
@@ -138,7 +141,9 @@ def test_other_descriptions_say_nothing(text: str) -> None:
 
 def test_weights_by_id() -> None:
     assert WeightVariation("x", "1", "8").shifts(("nominal", "1", "8"), {}) == (NuisanceShift("x", "1", "8"),)
-    with pytest.raises(MissingError, match="f.lhe: systematic 'x' needs weight 'scale_up'. Did you mean 'scale_upp'"):
+    with pytest.raises(
+        MissingError, match=r"f\.lhe: systematic 'x' needs weight 'scale_up'\. Did you mean 'scale_upp'"
+    ):
         WeightVariation("x", "scale_up").shifts(("nominal", "scale_upp"), {}, "f.lhe")
 
 
@@ -175,7 +180,10 @@ def test_a_factor_given_as_size_is_warned_about() -> None:
     [
         ([], "there: expected an object"),
         ({"name": "x"}, "there: the key 'type' is missing"),
-        ({"type": "norm", "name": "x"}, "there: the type of a systematic cannot be 'norm'. Did you mean 'normalisation'"),
+        (
+            {"type": "norm", "name": "x"},
+            "there: the type of a systematic cannot be 'norm'. Known: normalisation, scale",
+        ),
         ({"type": "normalisation", "name": "x"}, "there: the key 'size' is missing"),
         ({"type": "scale", "name": "x", "factor": [1]}, "there: unknown key 'factor'. Did you mean 'factors'"),
         ({"type": "normalisation", "name": "x", "size": "a"}, "there: systematic 'x': size must be a number"),
@@ -213,7 +221,9 @@ def test_one_sided_factor_is_a_power(up: float, nominal: float, nu: float) -> No
 
 def test_what_is_not_finite_is_nothing_and_the_rest_is_bounded() -> None:
     with np.errstate(all="raise"):  # nothing is announced either
-        a, b = nuisance_coefficients([0.0, 1.0, -1.0, 1e30, 2.0], [1.0, 0.0, 1.0, 1e-30, 3.0], [1.0, 1.0, 1.0, 1.0, 0.0])
+        a, b = nuisance_coefficients(
+            [0.0, 1.0, -1.0, 1e30, 2.0], [1.0, 0.0, 1.0, 1e-30, 3.0], [1.0, 1.0, 1.0, 1.0, 0.0]
+        )
     np.testing.assert_allclose(a, [0, 0, 0, 10, 0.5 * math.log(2 / 3)])
     np.testing.assert_allclose(b, [0, 0, 0, 0, 0])
 

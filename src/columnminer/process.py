@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import InputError, TaskError
-from columnminer.formats.reader import open_reader
+from columnminer.formats.opening import open_reader
 from columnminer.run.tasks import run_tasks
 from columnminer.store.assemble import assemble
 from columnminer.store.commit import require_free
@@ -204,7 +204,7 @@ def read_file(job: _Job) -> None:
     done = committed_parts(job.folder)
     if done and done[-1].last:
         return
-    reader = open_reader(job.path)
+    reader = open_reader(job.path, digest=True)
     part = _Part(job, sum(info.n_generated for info in done))
     for batch in reader.batches(size=job.batch_size, skip=part.first_event):
         raw = raw_weights(batch, job.weights)

@@ -117,7 +117,7 @@ def _read_word(buf: Any, p: Any, negative: Any) -> Any:
 
 @step
 def _many_digits(buf: Any, p: Any, power: Any) -> Any:
-    """Read a mantissa of more than 18 digits at `p`, `power` being that of its exponent field; say whether it is sure."""
+    """Read a mantissa of more than 18 digits at `p`, `power` being that of its exponent; say whether it is sure."""
     digits, kept, fraction, exact = np.int64(0), 0, False, True
     while True:
         d = byte(buf, p) - 48
@@ -145,9 +145,9 @@ def _read_digits(buf: Any, p: Any, digits: Any) -> Any:
     """Append the decimal digits at `p` to the number `digits`; return it and the position behind them."""
     eights = eight(buf, p)
     # Eight digits at once, two by two (Lemire, "Faster parsing of numbers", section 4 of arXiv:2101.11408).
-    while (
-        (eights + np.uint64(0x4646464646464646)) | (eights - np.uint64(0x3030303030303030))
-    ) & np.uint64(0x8080808080808080) == _ZERO:
+    while ((eights + np.uint64(0x4646464646464646)) | (eights - np.uint64(0x3030303030303030))) & np.uint64(
+        0x8080808080808080
+    ) == _ZERO:
         eights -= np.uint64(0x3030303030303030)
         eights = eights * np.uint64(10) + (eights >> np.uint64(8))
         eights = (
@@ -193,8 +193,8 @@ def read_float(buf: Any, p: Any) -> Any:
             return 0.0, BAD
         return _read_word(buf, p, negative)
     field = 0
-    letter = d == 21 or d == 53 or d == 20 or d == 52  # E e D d
-    if letter or d == -5 or d == -3:  # or the sign of an exponent whose letter Fortran left out
+    letter = d in (21, 53, 20, 52)  # E e D d
+    if letter or d in (-5, -3):  # or the sign of an exponent whose letter Fortran left out
         p += letter
         minus = byte(buf, p) == 45
         p += minus or byte(buf, p) == 43

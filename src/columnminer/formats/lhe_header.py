@@ -61,7 +61,7 @@ class DeclaredWeight:
 
     @property
     def description(self) -> str:
-        """Everything said about the weight, in one line: ``MUR=0.5 MUF=1.0 | MUR=0.5 | name=Central scale variation``."""
+        """Everything said about the weight, in one line: ``MUR=0.5 MUF=1.0 | MUR=0.5 | name=scale variation``."""
         parts = (_one_line(self.attributes), self.text, _one_line(self.group))
         return " | ".join(part for part in parts if part)
 
@@ -83,7 +83,7 @@ class LHEInfo(SourceInfo):
     beams : tuple of Beam
         The two beams.
     processes : tuple of Process
-        Subprocesses; the total cross section is their sum, its error the quadratic sum of theirs.
+        Subprocesses; the total cross section is their sum, if positive, and its error the quadratic sum of theirs.
     generators : tuple of Generator
         Programs that made the file.
     declared : tuple of DeclaredWeight
@@ -97,9 +97,10 @@ class LHEInfo(SourceInfo):
     declared: tuple[DeclaredWeight, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.cross_section is None and self.processes:
-            error = math.hypot(*(p.cross_section_error for p in self.processes))
-            object.__setattr__(self, "cross_section", math.fsum(p.cross_section for p in self.processes))
+        total = sum(process.cross_section for process in self.processes)
+        if self.cross_section is None and total > 0:  # programs that do not know it write -1 or nothing
+            error = math.hypot(*(process.cross_section_error for process in self.processes))
+            object.__setattr__(self, "cross_section", total)
             object.__setattr__(self, "cross_section_error", error)
         if not self.weight_descriptions:
             told = {weight.id: weight.description for weight in self.declared if weight.description}
@@ -123,10 +124,10 @@ _ATTRIBUTE = re.compile(r"""([\w:.-]+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 _INITRWGT = re.compile(r"<initrwgt\b[^>]*>(.*?)</initrwgt\s*>", re.DOTALL)
 _WEIGHT = re.compile(
     rf"<weightgroup\b(?P<group>{_QUOTED})>|(?P<close></weightgroup\s*>)"
-    rf"|<weight\b(?P<weight>{_QUOTED})>(?P<text>.*?)</weight\s*>",
+    rf"|<weight\b(?P<weight>{_QUOTED}?)(?:/>|>(?P<text>.*?)</weight\s*>)",
     re.DOTALL,
 )
-_GENERATOR = re.compile(rf"<generator\b({_QUOTED})>(.*?)</generator\s*>", re.DOTALL)
+_GENERATOR = re.compile(rf"<generator\b({_QUOTED}?)(?:/>|>(.*?)</generator\s*>)", re.DOTALL)
 
 
 def find_init(start: bytes, path: str) -> tuple[int, int] | None:
@@ -178,16 +179,14 @@ def parse_header(data: bytes, init: tuple[int, int], path: str) -> LHEInfo:
 
 
 def _parse_init(block: str) -> tuple[tuple[Beam, ...], int, tuple[Process, ...]]:
-    """Return beams, IDWTUP and processes: the lines of HEPRUP; what follows them is of no concern."""
-    lines = [line.split() for line in block[block.index(">") + 1 :].splitlines()]
-    lines = [fields for fields in lines if fields and not fields[0].startswith("#")]
-    id1, id2, e1, e2, group1, group2, set1, set2, weighting, n_processes = (_number(field) for field in lines[0][:10])
+    """Return beams, IDWTUP and processes: the lines of HEPRUP. Some programs write fewer processes than they say."""
+    text = block[block.index(">") + 1 :].partition("<")[0]
+    lines = [line.split() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    id1, id2, e1, e2, group1, group2, set1, set2, weighting, n_processes = map(_number, lines[0][:10])
     beams = (Beam(int(id1), e1, int(group1), int(set1)), Beam(int(id2), e2, int(group2), int(set2)))
     processes = tuple(
         Process(int(label), cross_section, error, largest)
-        for cross_section, error, largest, label in (
-            map(_number, lines[1 + k][:4]) for k in range(int(n_processes))
-        )
+        for cross_section, error, largest, label in (map(_number, line[:4]) for line in lines[1 : 1 + int(n_processes)])
     )
     return beams, int(weighting), processes
 
@@ -198,11 +197,11 @@ def _number(text: str) -> float:
 
 
 def _attributes(text: str) -> dict[str, str]:
-    return {m[1]: html.unescape(m[2] if m[2] is not None else m[3]).strip() for m in _ATTRIBUTE.finditer(text)}
+    return {m[1]: html.unescape(m[2] if m[2] is not None else m[3]) for m in _ATTRIBUTE.finditer(text)}
 
 
-def _plain(text: str) -> str:
-    return " ".join(html.unescape(text).split())
+def _plain(text: str | None) -> str:
+    return " ".join(html.unescape(text or "").split())
 
 
 def _generators(text: str) -> Iterator[Generator]:

@@ -8,12 +8,12 @@ Two things are left to the caller, who then calls again: numbers that only `floa
 that have no column yet (`NEW_ID`, `NEW_POSITION`), for the columns follow the first event of the file.
 """
 
+# ruff: noqa: PLR0911, PLR0912, PLR0917 - compiled code returns faults instead of raising, and passes by position
+
 from __future__ import annotations
 
 import math
 from typing import Any
-
-import numpy as np
 
 from columnminer.formats.decimals import HARD, read_float, read_int
 from columnminer.formats.lhe_scan import (
@@ -31,8 +31,8 @@ from columnminer.formats.machine import byte, kernel, starts, step, word
 
 __all__ = ["read_events"]
 
-# Entries of `state`: where reading stands (STAMP counts the events begun), and what was wrong from where to where.
-POSITION, EVENTS, PARTICLES, N_HARD, TO_SKIP, STAMP, FROM, TO, DETAIL, N_STATE = range(10)
+# Entries of `state`: where reading stands (STAMP counts the events begun), and what was wrong, from where to where.
+POSITION, EVENTS, PARTICLES, N_HARD, TO_SKIP, STAMP, LAST_WEIGHT, FROM, TO, DETAIL, N_STATE = range(11)
 
 # What `read_events` returns.
 GOOD = 0  # (only within)
@@ -184,23 +184,74 @@ def _weight_index(buf: Any, start: Any, stop: Any, ids: Any, id_ends: Any, guess
 
 
 @step
-def _tags(
-    buf: Any, p: Any, end: Any, state: Any, hard: Any,
-    ids: Any, id_ends: Any, positions: Any, stamps: Any, weights: Any, skipping: Any,
-) -> Any:  # fmt: skip
+def _weight(buf: Any, p: Any, end: Any, state: Any, hard: Any, tables: Any, weights: Any) -> Any:
+    """Read the <wgt> (or <weight> of LHE 2) at `p`; return the position of the tag that follows and the status."""
+    ids, id_ends, _, stamps = tables
+    old_style = byte(buf, p + 2) == _LETTER_E
+    tag = p
+    p, start, stop = find_id(buf, p + (7 if old_style else 4), end)
+    state[FROM], state[TO] = (start, stop) if start >= 0 else (tag, tag)
+    if p >= end:
+        return p, INCOMPLETE
+    if start < 0:  # a <weight> without a name repeats XWGTUP
+        return p, GOOD if old_style else NO_ID
+    index = _weight_index(buf, start, stop, ids, id_ends, state[LAST_WEIGHT] + 1)
+    if index < 0:
+        return p, NEW_ID
+    if stamps[index] == state[STAMP]:
+        return p, DUPLICATE
+    stamps[index] = state[STAMP]
+    state[LAST_WEIGHT] = index
+    p = behind_blanks(buf, p)
+    slot = OF_WEIGHTS + N_KINDS * (state[EVENTS] * weights.shape[1] + index + 1)
+    weights[state[EVENTS], index + 1], p, status = _float(buf, p, state, hard, slot)
+    if status != GOOD:
+        return p, status
+    p = behind_blanks(buf, p)
+    if byte(buf, p) != _LESS:
+        state[FROM], state[TO], state[DETAIL] = p, behind_token(buf, p), 1
+        return p, TOO_MANY_FIELDS
+    return p, GOOD
+
+
+@step
+def _weights_by_position(buf: Any, p: Any, end: Any, state: Any, hard: Any, tables: Any, weights: Any) -> Any:
+    """Read the <weights> at `p`; return the position of the tag that follows and the status."""
+    _, _, positions, stamps = tables
+    event, n = state[EVENTS], 0
+    p = behind_blanks(buf, behind_tag(buf, p, end))
+    while p < end and byte(buf, p) != _LESS:
+        if n < len(positions):
+            index = positions[n]
+            slot = OF_WEIGHTS + N_KINDS * (event * weights.shape[1] + index + 1)
+            value, p, status = _float(buf, p, state, hard, slot)
+            if status != GOOD:
+                return p, status
+            if stamps[index] != state[STAMP]:  # <rwgt> names its weights, so it has the last word
+                weights[event, index + 1] = value
+        else:
+            p = max(behind_token(buf, p), p + 1)
+        n += 1
+        p = behind_blanks(buf, p)
+    state[FROM], state[TO], state[DETAIL] = p, p, n
+    return p, NEW_POSITION if n > len(positions) else GOOD
+
+
+@step
+def _tags(buf: Any, p: Any, end: Any, state: Any, hard: Any, tables: Any, weights: Any, skipping: Any) -> Any:
     """Read from behind the particles to behind </event>; return the position there and the status."""
-    event, stamp = state[EVENTS], state[STAMP]
     only_remarks = not skipping
-    guess, n_positional, index = np.int64(0), 0, np.int64(0)
+    state[LAST_WEIGHT] = -1
     while True:
         p = behind_blanks(buf, p)
+        status = GOOD
         if p >= end:
             return p, INCOMPLETE
         if byte(buf, p) == _HASH:
             p = behind_line(buf, p, end)
         elif byte(buf, p) != _LESS:
+            state[FROM], state[TO] = p, behind_token(buf, p)
             if only_remarks:
-                state[FROM], state[TO] = p, behind_token(buf, p)
                 return p, TOO_MANY_LINES
             p = to_mark(buf, p, end)
         elif starts(buf, p, _COMMENT):
@@ -210,88 +261,39 @@ def _tags(
         elif is_tag(buf, p, _EVENT) or starts(buf, p, _ROOT_END):
             state[FROM], state[TO] = p, p
             return p, CUT_SHORT
-        elif skipping:
-            p = behind_tag(buf, p, end)
-        elif is_tag(buf, p, _WGT) or is_tag(buf, p, _WEIGHT):
-            only_remarks = False
-            tag, old_style = p, byte(buf, p + 2) == _LETTER_E
-            p, start, stop = find_id(buf, p + (7 if old_style else 4), end)
-            if p >= end:
-                return p, INCOMPLETE
-            if start < 0 and old_style:  # the <weight> of LHE 2 that has no name repeats XWGTUP
-                continue
-            state[FROM], state[TO] = (start, stop) if start >= 0 else (tag, p)
-            if start < 0:
-                return p, NO_ID
-            index = _weight_index(buf, start, stop, ids, id_ends, guess)
-            if index < 0:
-                return p, NEW_ID
-            if stamps[index] == stamp:
-                return p, DUPLICATE
-            stamps[index] = stamp
-            guess = index + 1
-            p = behind_blanks(buf, p)
-            slot = OF_WEIGHTS + N_KINDS * (event * weights.shape[1] + index + 1)
-            weights[event, index + 1], p, status = _float(buf, p, state, hard, slot)
-            if status != GOOD:
-                return p, status
-            p = behind_blanks(buf, p)
-            if byte(buf, p) != _LESS:
-                state[FROM], state[TO], state[DETAIL] = p, behind_token(buf, p), 1
-                return p, TOO_MANY_FIELDS
-        elif is_tag(buf, p, _WEIGHTS):
-            only_remarks = False
-            p = behind_blanks(buf, behind_tag(buf, p, end))
-            while p < end and byte(buf, p) != _LESS:
-                if n_positional < len(positions):
-                    index = positions[n_positional]
-                    slot = OF_WEIGHTS + N_KINDS * (event * weights.shape[1] + index + 1)
-                    value, p, status = _float(buf, p, state, hard, slot)
-                    if status != GOOD:
-                        return p, status
-                    if stamps[index] != stamp:  # <rwgt> names its weights, so it has the last word
-                        weights[event, index + 1] = value
-                else:
-                    p = max(behind_token(buf, p), p + 1)
-                n_positional += 1
-                p = behind_blanks(buf, p)
-            if n_positional > len(positions):
-                state[FROM], state[TO], state[DETAIL] = p, p, n_positional
-                return p, NEW_POSITION
         else:
             only_remarks = False
-            p = behind_tag(buf, p, end)
+            if skipping:
+                p = behind_tag(buf, p, end)
+            elif is_tag(buf, p, _WGT) or is_tag(buf, p, _WEIGHT):
+                p, status = _weight(buf, p, end, state, hard, tables, weights)
+            elif is_tag(buf, p, _WEIGHTS):
+                p, status = _weights_by_position(buf, p, end, state, hard, tables, weights)
+            else:
+                p = behind_tag(buf, p, end)
+            if status != GOOD:
+                return p, status
 
 
 @kernel
-def read_events(
-    buf: Any, end: Any, ids: Any, id_ends: Any, positions: Any, stamps: Any, state: Any, hard: Any,
-    counts: Any, process_ids: Any, scalars: Any, weights: Any, integers: Any, floats: Any,
-) -> Any:  # fmt: skip
+def read_events(buf: Any, end: Any, state: Any, hard: Any, tables: Any, columns: Any) -> Any:
     """Read events from `state[POSITION]` on into the columns.
 
     Parameters
     ----------
     buf, end
         Address of a window of the file and its length, without the padding that `machine` asks for.
-    ids, id_ends
-        The ids of the weights, one after the other, and where each ends (with a leading 0): weight i is column i + 1
-        of `weights`.
-    positions
-        Which of these weights the numbers in <weights> are.
-    stamps
-        (n_weights - 1,) int64 for the kernel's own use: in which event each id was seen last.
     state
         (N_STATE,) int64: where reading stands; brought up to the last whole event.
     hard
         (n, 3) int64, numbers that float() must decide; they are NaN in the columns.
-    counts, process_ids
-        (n_events,) int64: NUP and IDPRUP.
-    scalars
-        (N_SCALARS, n_events): SCALUP, AQEDUP, AQCDUP.
-    weights
-        (n_events, n_weights): XWGTUP first; NaN where an event lacks a weight.
-    integers, floats
+    tables
+        ids, id_ends: the ids of the weights, one after the other, and where each ends (with a leading 0); weight i is
+        column i + 1 of `weights`. positions: which of these weights the numbers in <weights> are. stamps: (number of
+        ids,) int64 for the kernel's own use, in which event each id was seen last.
+    columns
+        counts, process_ids: (n_events,) int64, NUP and IDPRUP. scalars: (N_SCALARS, n_events), SCALUP, AQEDUP, AQCDUP.
+        weights: (n_events, n_weights), XWGTUP first, NaN where an event lacks a weight. integers, floats:
         (N_INTEGERS, n_particles) int32 and (N_FLOATS, n_particles) float64, the columns of the particle lines.
 
     Returns
@@ -299,6 +301,7 @@ def read_events(
     int
         Why it stopped: one of the codes above.
     """
+    counts, process_ids, scalars, weights, integers, floats = columns
     p = state[POSITION]
     while True:
         while p < end and byte(buf, p) != _LESS:
@@ -328,7 +331,7 @@ def read_events(
             if status == GOOD:
                 p, status = _particle_lines(buf, p, end, state, hard, counts[event], integers, floats)
         if status == GOOD:
-            p, status = _tags(buf, p, end, state, hard, ids, id_ends, positions, stamps, weights, skipping)
+            p, status = _tags(buf, p, end, state, hard, tables, weights, skipping)
         if status != GOOD or byte(buf, p - 1) != _GREATER:
             state[N_HARD] = n_hard
             return INCOMPLETE if p >= end or state[TO] >= end else status

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["FLOAT_FIELDS", "INTEGER_FIELDS", "Columns", "Pass", "WeightTable"]
+__all__ = ["FLOAT_FIELDS", "INTEGER_FIELDS", "SCALAR_FIELDS", "Columns", "Pass", "WeightTable"]
 
 INTEGER_FIELDS = ("pdgid", "status", "mother1", "mother2", "color1", "color2")
 """First fields of a particle line."""
@@ -31,7 +31,12 @@ INTEGER_FIELDS = ("pdgid", "status", "mother1", "mother2", "color1", "color2")
 FLOAT_FIELDS = ("px", "py", "pz", "e", "generated_mass", "lifetime", "spin")
 """Last fields of a particle line."""
 
+SCALAR_FIELDS = ("scale", "alpha_qed", "alpha_qcd")
+"""Last fields of an event line."""
+
 S = TypeVar("S", bound=np.generic)
+
+_MOST_EVENTS = 1 << 16  # rows that columns begin with; they grow to any size asked for
 
 
 class WeightTable:
@@ -44,18 +49,21 @@ class WeightTable:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the columns; an id that is called like the column of XWGTUP gets quotes."""
-        names = (html.unescape(name.decode(errors="replace")) for name in self.ids)
+        names = (html.unescape(name.decode(errors="backslashreplace")) for name in self.ids)
         return (NOMINAL, *(f"'{name}'" if name == NOMINAL else name for name in names))
 
-    def name_positions(self, n: int, declared: Sequence[str]) -> None:
-        """Give the `n` numbers in <weights> the first ids that the header declares, or else count them from 1."""
+    def learn(self, status: int, new: bytes, n: int, declared: Sequence[str]) -> None:
+        """Take in a new id, or give the `n` numbers in <weights> the first ids declared, or else 1, 2, ..."""
+        if status == kernel.NEW_ID:
+            self.ids.append(new)
+            return
         names = declared[:n] if n <= len(declared) else [str(k + 1) for k in range(n)]
-        raw = [html.escape(name).encode() for name in names]
+        raw = [html.escape(name, quote=False).encode() for name in names]
         self.ids += [name for name in raw if name not in self.ids]
         self.positions = np.array([self.ids.index(name) for name in raw], dtype=np.int64)
 
     def arrays(self) -> tuple[NDArray[np.uint8] | NDArray[np.int64], ...]:
-        """Return the arguments `ids`, `id_ends`, `positions` and `stamps` of the kernel."""
+        """Return the argument `tables` of the kernel."""
         ids = np.array(bytearray(b"".join(self.ids)), dtype=np.uint8)
         ends = np.cumsum([0, *map(len, self.ids)], dtype=np.int64)
         return ids, ends, self.positions, np.zeros(len(self.ids), dtype=np.int64)
@@ -73,28 +81,18 @@ class Columns:
         self.floats = np.empty((kernel.N_FLOATS, n_particles))
 
     def arrays(self) -> tuple[NDArray[np.generic], ...]:
-        """Return the last arguments of the kernel."""
+        """Return the argument `columns` of the kernel."""
         return self.counts, self.process_ids, self.scalars, self.weights, self.integers, self.floats
 
     def more_events(self, n: int) -> None:
+        """Make room for `n` events, keeping those read."""
         self.counts, self.process_ids = _longer(self.counts, n), _longer(self.process_ids, n)
         self.scalars, self.weights = _longer(self.scalars, n), _longer(self.weights.T, n).T.copy()
 
     def more_particles(self) -> None:
+        """Make room for twice as many particles, keeping those read."""
         n = 2 * self.integers.shape[1]
         self.integers, self.floats = _longer(self.integers, n), _longer(self.floats, n)
-
-    def batch(self, n_events: int, n_particles: int, names: tuple[str, ...], first: int, source: str) -> EventBatch:
-        """Return the first `n_events` events, which have `n_particles` particles."""
-        columns = dict(zip(INTEGER_FIELDS, self.integers[:, :n_particles], strict=True))
-        columns |= dict(zip(FLOAT_FIELDS, self.floats[:, :n_particles], strict=True))
-        fields = {
-            "particles": jagged(self.counts[:n_events], columns),
-            **dict(zip(("scale", "alpha_qed", "alpha_qcd"), self.scalars[:, :n_events], strict=True)),
-            "process_id": self.process_ids[:n_events],
-        }
-        events = ak.zip(fields, depth_limit=1)
-        return EventBatch(events, self.weights[:n_events], names, first, source)
 
 
 def _longer(array: NDArray[S], n: int) -> NDArray[S]:
@@ -129,6 +127,7 @@ class Pass:
         self._state = np.zeros(kernel.N_STATE, dtype=np.int64)
         self._state[kernel.TO_SKIP] = skip
         self._hard = np.empty((1024, 3), dtype=np.int64)
+        self._per_event = 10.0
 
     def header(self) -> tuple[LHEInfo, int]:
         """Read up to </init>; return what it says and how long it is.
@@ -158,70 +157,84 @@ class Pass:
             pass
         self._state[kernel.POSITION] = length
 
-    def fill(
-        self, columns: Columns, weights: WeightTable, size: int, declared: Sequence[str] | None = None
-    ) -> tuple[int, FileFormatError | None, bool]: ...
+    def columns(self, size: int, n_weights: int) -> Columns:
+        """Return columns for `size` events, or as many as it is worth beginning with."""
+        n = min(size, _MOST_EVENTS)
+        return Columns(n, int(1.1 * self._per_event * n) + 100, n_weights)
 
     def fill(self, columns: Columns, weights: WeightTable, size: int, declared: Sequence[str] | None = None) -> bool:
         """Read the next `size` events; return False where there are no more.
 
         Where ids are `declared`, a weight without a column gets one; otherwise it is an error.
+
+        Raises
+        ------
+        FileFormatError
+            If the file breaks its format; the columns hold the events before.
         """
-        state, window = self.state, self.window
+        state, window = self._state, self.window
         state[[kernel.EVENTS, kernel.PARTICLES]] = 0
         tables = weights.arrays()
         while True:
-            status = kernel.read_events(
-                window.address, window.end, *tables, state, self.hard, *columns.arrays()
-            )
-            resolved = self._resolve_hard(columns)
+            status = kernel.read_events(window.address, window.end, state, self._hard, tables, columns.arrays())
+            n_decided = self._decide_hard(columns)
             if status == kernel.INCOMPLETE:
                 used, state[kernel.POSITION] = int(state[kernel.POSITION]), 0
                 if not window.advance(used):
                     raise self._error(status)
-            elif status == kernel.EVENTS_FULL and len(columns.counts) == size:
-                return True
             elif status == kernel.EVENTS_FULL:
+                if len(columns.counts) == size:
+                    return True
                 columns.more_events(min(size, 2 * len(columns.counts)))
             elif status == kernel.PARTICLES_FULL:
                 columns.more_particles()
             elif status == kernel.HARD_FULL:
-                if not resolved:
-                    self.hard = np.empty((2 * len(self.hard), 3), dtype=np.int64)
+                if n_decided == 0:
+                    self._hard = np.empty((2 * len(self._hard), 3), dtype=np.int64)
             elif status == kernel.END:
-                self._end()
+                self._read_to_end()
                 return False
-            elif declared is None or status not in {kernel.NEW_ID, kernel.NEW_POSITION}:
-                raise self._error(status)
-            else:
-                if status == kernel.NEW_ID:
-                    weights.add(self._text())
-                else:
-                    weights.name_positions(int(state[kernel.DETAIL]), declared)
+            elif declared is not None and status in {kernel.NEW_ID, kernel.NEW_POSITION}:
+                weights.learn(status, self._text(), int(state[kernel.DETAIL]), declared)
                 tables = weights.arrays()
                 columns.weights = np.empty((len(columns.counts), len(weights.ids) + 1))
+            else:
+                raise self._error(status)
 
-    def event_number(self) -> int:
-        """Return the number of the event that reading stands at, counted from 0."""
-        return int(self.behind - self.state[kernel.TO_SKIP] + self.state[kernel.EVENTS])
+    def batch(self, columns: Columns, names: tuple[str, ...]) -> EventBatch:
+        """Return the events that `fill` has read."""
+        n_events, n_particles = int(self._state[kernel.EVENTS]), int(self._state[kernel.PARTICLES])
+        particles = dict(zip(INTEGER_FIELDS, columns.integers[:, :n_particles], strict=True))
+        particles |= dict(zip(FLOAT_FIELDS, columns.floats[:, :n_particles], strict=True))
+        fields = {
+            "particles": jagged(columns.counts[:n_events], particles),
+            **dict(zip(SCALAR_FIELDS, columns.scalars[:, :n_events], strict=True)),
+            "process_id": columns.process_ids[:n_events],
+        }
+        batch = EventBatch(ak.zip(fields, depth_limit=1), columns.weights[:n_events], names, self.behind, self.path)
+        self.behind += n_events
+        self._state[kernel.EVENTS] = 0
+        self._per_event = n_particles / n_events if n_events else self._per_event
+        return batch
 
     def _text(self) -> bytes:
-        return self.window.bytes(int(self.state[kernel.FROM]), int(self.state[kernel.TO]))
+        return self.window.bytes(int(self._state[kernel.FROM]), int(self._state[kernel.TO]))
 
-    def _resolve_hard(self, columns: Columns) -> int:
-        """Let float() decide the numbers that the kernel left open (as NaN); return how many."""
-        n = int(self.state[kernel.N_HARD])
-        arrays = {kernel.OF_WEIGHTS: columns.weights, kernel.OF_SCALARS: columns.scalars, kernel.OF_FLOATS: columns.floats}
-        for slot, start, stop in self.hard[:n]:
-            flat = arrays[slot % kernel.N_KINDS].reshape(-1)
-            if np.isnan(flat[slot // kernel.N_KINDS]):
-                flat[slot // kernel.N_KINDS] = float(self.window.bytes(start, stop).lower().replace(b"d", b"e"))
-        self.state[kernel.N_HARD] = 0
+    def _decide_hard(self, columns: Columns) -> int:
+        """Let float() decide the numbers that the kernel left open, as NaN; return how many."""
+        n = int(self._state[kernel.N_HARD])
+        arrays = columns.weights, columns.scalars, columns.floats  # in the order of OF_WEIGHTS, OF_SCALARS, OF_FLOATS
+        for slot, start, stop in self._hard[:n].tolist():
+            index, kind = divmod(slot, kernel.N_KINDS)
+            flat = arrays[kind].reshape(-1)
+            if np.isnan(flat[index]):  # a weight may have been given by <rwgt> in the meantime
+                flat[index] = float(self.window.bytes(start, stop).lower().replace(b"d", b"e"))
+        self._state[kernel.N_HARD] = 0
         return n
 
-    def _end(self) -> None:
+    def _read_to_end(self) -> None:
         """Read to the end of the file, so that its hash is complete, and make sure that no events are there."""
-        used = int(self.state[kernel.POSITION])
+        used = int(self._state[kernel.POSITION])
         while True:
             if b"<event>" in self.window.bytes(used):
                 msg = f"{self.path}: events follow after </LesHouchesEvents>; are there two files in one?"
@@ -232,7 +245,8 @@ class Pass:
 
     def _error(self, status: int) -> FileFormatError:
         """Return the error for what the kernel has met."""
-        text, detail = self._text().decode(errors="replace")[:60], int(self.state[kernel.DETAIL])
+        text, detail = self._text().decode(errors="replace")[:60], int(self._state[kernel.DETAIL])
+        number = self.behind - self._state[kernel.TO_SKIP] + self._state[kernel.EVENTS]
         what = {
             kernel.NEW_ID: f"weight {text!r} is not among those of the first event",
             kernel.NEW_POSITION: f"<weights> holds {detail} numbers, more than in the first event",
@@ -247,9 +261,9 @@ class Pass:
         }
         if status == kernel.INCOMPLETE:
             if self.window.bytes(0, 6) != b"<event":
-                msg = f"{self.path}: ends after {self.event_number()} events without </LesHouchesEvents>: it was cut"
+                msg = f"{self.path}: ends after {number} events without </LesHouchesEvents>: it was cut"
                 return FileFormatError(msg)
             what[status] = "the event is cut: the file ends before </event>"
         elif status == kernel.TOO_FEW_FIELDS and detail == 0:
             what[status] = "there are fewer particle lines than the event says (NUP)"
-        return FileFormatError(f"{self.path}, event {self.event_number()} (counted from 0): {what[status]}")
+        return FileFormatError(f"{self.path}, event {number} (counted from 0): {what[status]}")

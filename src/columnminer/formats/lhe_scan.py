@@ -38,14 +38,14 @@ def is_tag(buf: Any, p: Any, tag: Any) -> Any:
     if not starts(buf, p, tag):
         return False
     c = byte(buf, p + np.int64(tag[2]))
-    return c == _GREATER or c == _SPACE or c == _LF or c == _TAB or c == _CR
+    return c in (_GREATER, _SPACE, _LF, _TAB, _CR)
 
 
 @step
 def behind_blanks(buf: Any, p: Any) -> Any:
     """Pass over blanks and line ends."""
     c = byte(buf, p)
-    while c == _SPACE or c == _LF or c == _CR or c == _TAB:
+    while c in (_SPACE, _LF, _CR, _TAB):
         p += 1
         c = byte(buf, p)
     return p
@@ -55,7 +55,7 @@ def behind_blanks(buf: Any, p: Any) -> Any:
 def behind_spaces(buf: Any, p: Any) -> Any:
     """Pass over blanks within the line; the carriage return of a Windows line end counts as one."""
     c = byte(buf, p)
-    while c == _SPACE or c == _CR or c == _TAB:
+    while c in (_SPACE, _CR, _TAB):
         p += 1
         c = byte(buf, p)
     return p
@@ -144,7 +144,7 @@ def find_id(buf: Any, p: Any, end: Any) -> Any:
             continue
         p = behind_blanks(buf, p + 1)
         quote = byte(buf, p)
-        if quote != _DOUBLE and quote != _SINGLE:
+        if quote not in (_DOUBLE, _SINGLE):
             continue
         value = p + 1
         p = value

@@ -7,11 +7,12 @@ what counts: a zero is no character of any word or number, and eight bytes can b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import types
 from numba.extending import intrinsic
 
@@ -27,7 +28,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 
 # Without numba's runtime (_nrt) there is no counting of references to arrays, which made kernels 4 times slower.
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+_compile: Any = partial(numba.njit, nogil=True, error_model="numpy", _nrt=False)
 
 
 def kernel(function: F) -> F:
@@ -36,35 +37,33 @@ def kernel(function: F) -> F:
     Numba's cache looks at the file of a kernel, not at those of its steps: who changes these removes ``__pycache__``.
     """
     try:
-        return numba.njit(cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+        return _compile(cache=True)(function)  # type: ignore[no-any-return]
     except RuntimeError:  # neither the package's folder nor the user's cache is writable
-        return numba.njit(**_OPTIONS)(function)  # type: ignore[no-any-return]
+        return _compile()(function)  # type: ignore[no-any-return]
 
 
 def step(function: F) -> F:
     """Compile as part of the kernels that call it; Python cannot call it, which spares compiling the way in."""
-    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+    return _compile(no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)  # type: ignore[no-any-return]
 
 
-def _loader(bits: int, result: types.Type) -> Callable[..., Any]:
-    def codegen(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        place = builder.inttoptr(builder.add(*arguments), ir.IntType(bits).as_pointer())
-        value = builder.load(place, align=1)
-        return value if bits == 64 else builder.zext(value, ir.IntType(64))
+def _loader(bits: int, result: types.Type) -> Callable[[Any, Any], Any]:
+    def load(_context: Any, _address: Any, _p: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            place = builder.inttoptr(builder.add(*arguments), ir.IntType(bits).as_pointer())
+            value = builder.load(place, align=1)
+            return value if bits == 64 else builder.zext(value, ir.IntType(64))
 
-    return lambda _context, _address, _p: (result(types.int64, types.int64), codegen)
+        return result(types.int64, types.int64), generate
 
-
-@intrinsic
-def byte(_context: Any, _address: Any, _p: Any) -> Any:
-    """Return the byte at `address` + `p`, an int64 from 0 to 255."""
-    return _loader(8, types.int64)(_context, _address, _p)
+    return cast("Callable[[Any, Any], Any]", intrinsic(load))
 
 
-@intrinsic
-def eight(_context: Any, _address: Any, _p: Any) -> Any:
-    """Return the eight bytes from `address` + `p` on as one uint64, the first the lowest (as on all of numba's CPUs)."""
-    return _loader(64, types.uint64)(_context, _address, _p)
+byte = _loader(8, types.int64)
+"""byte(address, p): the byte at `address` + `p`, an int64 from 0 to 255."""
+
+eight = _loader(64, types.uint64)
+"""eight(address, p): the eight bytes from there on as one uint64, the first the lowest, as on all CPUs of numba."""
 
 
 def word(text: str) -> tuple[np.uint64, np.uint64, np.uint64]:

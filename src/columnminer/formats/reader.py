@@ -49,9 +49,13 @@ class Reader(Protocol):
     ----------
     path : str
         What to call the source in messages.
+    content : dict or None
+        ``{"size": bytes, "sha256": hex}`` of the source as it lies on disk, or what identifies it otherwise: after a
+        whole pass of a reader that was asked for it, else None.
     """
 
     path: str
+    content: dict[str, int | str] | None
 
     def info(self) -> SourceInfo:
         """Return what the source says about itself; reads no more than it must."""

@@ -6,10 +6,10 @@ import hashlib
 import io
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from isal import igzip, isal_zlib
+from isal import igzip, igzip_lib
 
 from columnminer.errors import FileFormatError, InputError
 from columnminer.formats.machine import PADDING
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Window"]
 
+_DAMAGE: Any = (OSError, zlib.error, igzip_lib.IsalError)  # what gunzipping raises (Any: isal's types are wrong here)
+
 _START = 1 << 20  # bytes: fits into the second-level cache together with the columns that are being written
 _LIMIT = 1 << 28  # bytes: no header and no event is longer
 
@@ -30,7 +32,7 @@ class _File(io.RawIOBase):
 
     def __init__(self, path: str, digest: bool) -> None:
         try:
-            self._file = Path(path).open("rb", buffering=0)
+            self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 - `close` closes it
         except OSError as error:
             msg = f"cannot open {path!r}: {error.strerror}"
             raise InputError(msg) from error
@@ -87,11 +89,12 @@ class Window:
     def __init__(self, path: str, digest: bool = False) -> None:
         self.path = path
         self._raw = _File(path, digest)
-        self._stream = igzip.IGzipFile(fileobj=self._raw, mode="rb") if self._raw.is_gzip() else self._raw
+        gunzip: Any = igzip.IGzipFile
+        self._stream = gunzip(fileobj=self._raw, mode="rb") if self._raw.is_gzip() else self._raw
         self.buffer: NDArray[np.uint8] = np.zeros(_START + PADDING, dtype=np.uint8)
         self.end = 0
 
-    def __enter__(self) -> Window:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -119,14 +122,14 @@ class Window:
         self.end = rest
         try:
             while self.end < len(self.buffer) - PADDING:
-                n = self._stream.readinto(memoryview(self.buffer)[self.end : -PADDING])
+                n = self._stream.readinto(self.buffer.data[self.end : -PADDING])
                 if not n:
                     break
                 self.end += n
         except EOFError as error:
             msg = f"{self.path}: the compressed file ends too early; it was cut when it was written or copied"
             raise FileFormatError(msg) from error
-        except (OSError, zlib.error, isal_zlib.error) as error:
+        except _DAMAGE as error:
             msg = f"{self.path}: cannot be read on: {error}"
             raise FileFormatError(msg) from error
         finally:

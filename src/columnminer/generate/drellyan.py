@@ -27,6 +27,7 @@ import numpy as np
 
 from columnminer.errors import InputError
 from columnminer.formats.lhe_header import Beam, DeclaredWeight, Generator, LHEInfo, Process
+from columnminer.formats.lhe_write import write_lhe
 from columnminer.generate.amplitudes import CONTACT_COUPLINGS, couplings_checked
 from columnminer.generate.beams import ElectronBeams, ProtonBeams, mass_panels
 from columnminer.generate.exact import Nodes, QuadraticLikelihood, panel_nodes
@@ -125,9 +126,7 @@ class DrellYan(QuadraticLikelihood):
             raise InputError(msg)
         ascending = np.diff([5.0, *self.mass_range, energy]) > 0
         if self.process == "pp" and not (ascending.all() and len(ascending) == 3):
-            msg = (
-                f"mass_range must be two ascending masses between 5 GeV and sqrt_s = {energy:g}, not {self.mass_range}"
-            )
+            msg = f"mass_range must be two ascending masses from 5 GeV to sqrt_s = {energy:g}, not {self.mass_range}"
             raise InputError(msg)
 
     @property
@@ -154,7 +153,7 @@ class DrellYan(QuadraticLikelihood):
 
     @property
     def smearing(self) -> dict[str, float]:
-        """Object name -> relative resolution of its pT in the exact likelihood, energy following; empty if there is none.
+        """Object name -> relative resolution of its pT in the exact likelihood, energy following; empty without.
 
         A detector that smears this way alone makes events of which `log_ratio` is exact.
         """
@@ -240,7 +239,7 @@ class DrellYan(QuadraticLikelihood):
             events = sampler.draw(first, min(size, n - first))
             squares = self.hard.squares(events.mass, events.channel, events.helicity, points)
             records = event_records(events, self.hard.beams.channels, self.lepton)
-            yield EventBatch(records, xsec * squares / squares[:, :1], names, first, f"Drell-Yan {self.process}")
+            yield EventBatch(records, xsec * (squares / squares[:, :1]), names, first, f"Drell-Yan {self.process}")
 
     def info(self, theta: Theta = "sm") -> LHEInfo:
         """Return what a file of events made at `theta` says about itself.
@@ -263,9 +262,17 @@ class DrellYan(QuadraticLikelihood):
             declared=declared,
         )
 
-    def write_lhe(self, path: str | Path, n: int, theta: Theta = "sm", seed: Seed = 0) -> None:
-        """Write the events of `generate` to a Les Houches event file, gzipped if the name ends in .gz."""
-        write_lhe(path, self.batches(n, theta, seed), self.info(theta))
+    def write_lhe(
+        self, path: str | Path, n: int, theta: Theta = "sm", seed: Seed = 0, *, replace: bool = False
+    ) -> None:
+        """Write the events of `generate` to a Les Houches event file, gzipped if the name ends in .gz.
+
+        Raises
+        ------
+        OutputExistsError
+            If the file exists and is not to be replaced.
+        """
+        write_lhe(path, self.batches(n, theta, seed), self.info(theta), replace=replace)
 
     # Exact likelihood
 
@@ -288,9 +295,8 @@ class DrellYan(QuadraticLikelihood):
             # The density is the same for (y, c) and (-y, c), since c changes sign with the direction that y gives.
             mass, rapidity, cosine = x[:, 0], np.abs(x[:, 1]), x[:, 2]
             low, high = self.mass_range
-            inside = (
-                (mass >= low * (1 - _EDGE_TOLERANCE)) & (mass <= high * (1 + _EDGE_TOLERANCE)) & (np.abs(cosine) <= 1)
-            )
+            inside = (mass >= low * (1 - _EDGE_TOLERANCE)) & (mass <= high * (1 + _EDGE_TOLERANCE))
+            inside &= np.abs(cosine) <= 1
         forms = np.zeros((len(x), *self.total_form.shape))
         forms[inside] = self.hard.forms(mass[inside], rapidity[inside], cosine[inside])
         return forms

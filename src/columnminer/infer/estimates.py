@@ -19,8 +19,8 @@ __all__ = ["RatioLike", "ScoreLike", "gives_ratio", "gives_score"]
 class RatioLike(Protocol):
     """Gives log p(x|theta) / p(x|reference), such as `columnminer.learn.estimators.RatioEstimator`.
 
-    With a method ``score(x, theta, *, pairing, names)`` that gives (n_theta, n, n_par) on the grid, its likelihood has a
-    gradient.
+    With a method ``score(x, theta, *, pairing, names)`` that gives (n_theta, n, n_par) on the grid, its likelihood has
+    a gradient.
     """
 
     @property

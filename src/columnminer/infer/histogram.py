@@ -68,6 +68,9 @@ class HistogramLikelihood(Likelihood):
         include_rate: bool = True,
     ) -> None:
         super().__init__(rate.parameters)
+        if templates.parameters != rate.parameters:
+            msg = "the templates and the rate have different parameters"
+            raise InputError(msg)
         self.templates = templates
         self.rate = rate
         self.summary = summary
@@ -87,6 +90,7 @@ class HistogramLikelihood(Likelihood):
         rate_partition: Partition = "all",
         cuts: Sequence[str] = (),
         efficiencies: Sequence[str] = (),
+        nuisances: bool = False,
     ) -> HistogramLikelihood:
         """Return the likelihood of a histogram of a store's observables.
 
@@ -112,15 +116,17 @@ class HistogramLikelihood(Likelihood):
             Events that give the total cross section.
         cuts, efficiencies
             Expressions of observables; data must pass the cuts, too.
+        nuisances
+            Whether the store's nuisance parameters are parameters; constrain them with `Likelihood.constrained`.
         """
         rate = RateLikelihood.from_store(
-            store, luminosity, partition=rate_partition, cuts=cuts, efficiencies=efficiencies
+            store, luminosity, partition=rate_partition, cuts=cuts, efficiencies=efficiencies, nuisances=nuisances
         )
         summary = Summary(observables, store.observable_names)
         events = StoredEvents(store, partition, cuts=cuts, efficiencies=efficiencies)
         thetas = store.setup.space.points(store.setup.space.nominal if bin_thetas is None else bin_thetas)
         chosen = choose_bins(events, summary, bins, thetas)
-        return cls(fill(events, summary, chosen), rate, summary=summary, include_rate=include_rate)
+        return cls(fill(events, summary, chosen, nuisances=nuisances), rate, summary=summary, include_rate=include_rate)
 
     @property
     def bins(self) -> Bins:

@@ -1,210 +1,36 @@
-"""Expected and observed limits: p values of parameter points, from any likelihood."""
+"""Expected and observed limits: p values of parameter points, from any likelihood or what stands for one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from scipy.stats import chi2
 
-from columnminer.errors import InputError, MissingError
+from columnminer.errors import InputError
 from columnminer.infer.estimates import gives_ratio
 from columnminer.infer.events import AsimovEvents, Dataset, Events, RecordedEvents, StoredEvents
+from columnminer.infer.grid import Grid, grid_points
 from columnminer.infer.histogram import HistogramLikelihood
 from columnminer.infer.likelihood import Likelihood
 from columnminer.infer.neural import NeuralLikelihood
 from columnminer.infer.rate import RateLikelihood
+from columnminer.infer.scan import Limits, scan
 from columnminer.store.eventstore import EventStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-    from columnminer.infer.bins import Axis, BinSpec
+    from columnminer.infer.bins import BinSpec
     from columnminer.infer.estimates import RatioLike
     from columnminer.infer.events import Partition
     from columnminer.infer.summary import SummaryItems
 
-__all__ = ["Grid", "Histograms", "Limits", "expected_limits", "observed_limits", "scan"]
+__all__ = ["Grid", "Limits", "expected_limits", "observed_limits", "scan"]
 
 What: TypeAlias = "RatioLike | SummaryItems"
 """What a likelihood is built from: a ratio estimator, "rate", or the axes of a histogram."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Regular grid of parameter points.
-
-    Parameters
-    ----------
-    ranges
-        (low, high, number of points) for each parameter.
-    names
-        Of the parameters; limits fill them in.
-
-    Raises
-    ------
-    InputError
-        If a range is not increasing, or has fewer than two points.
-    """
-
-    ranges: Sequence[tuple[float, float, int]]
-    names: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for entry in self.ranges:
-            if np.shape(entry) != (3,) or not entry[0] < entry[1] or entry[2] != int(entry[2]) or entry[2] < 2:
-                msg = f"a range of a grid is (low, high, number of points >= 2), not {entry!r}"
-                raise InputError(msg)
-        object.__setattr__(self, "ranges", tuple((float(lo), float(hi), int(n)) for lo, hi, n in self.ranges))
-        if self.names and len(self.names) != len(self.ranges):
-            msg = f"a grid of {len(self.ranges)} parameters cannot be named {', '.join(self.names)}"
-            raise InputError(msg)
-
-    @cached_property
-    def axes(self) -> tuple[NDArray[np.float64], ...]:
-        """Values along each parameter."""
-        return tuple(np.linspace(lo, hi, n) for lo, hi, n in self.ranges)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of points along each parameter."""
-        return tuple(n for _, _, n in self.ranges)
-
-    @cached_property
-    def points(self) -> NDArray[np.float64]:
-        """All points (n, n_par), the last parameter running fastest."""
-        return np.stack(np.meshgrid(*self.axes, indexing="ij"), axis=-1).reshape(-1, len(self.ranges))
-
-
-@dataclass(frozen=True)
-class Histograms:
-    """The histograms that limits were made with.
-
-    Attributes
-    ----------
-    axes : tuple of Axis
-        Edges; under- and overflow are bins beside them.
-    expected : numpy.ndarray
-        (n_theta, *shape) expected number of events in each bin.
-    observed : numpy.ndarray
-        (*shape) number of events in the data.
-    """
-
-    axes: tuple[Axis, ...]
-    expected: NDArray[np.float64]
-    observed: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Limits:
-    r"""What data say about parameter points.
-
-    The log ratios are :math:`\log L(\theta) / L(\hat\theta)` with the best fit among the points. By Wilks' theorem
-    :math:`q = -2 \log L(\theta)/L(\hat\theta)` follows a chi-square distribution at the true theta (arXiv:1007.1727),
-    which gives the p value.
-
-    Attributes
-    ----------
-    parameter_names : tuple of str
-        What theta is.
-    theta : numpy.ndarray
-        (n, n_par) points.
-    log_ratio : numpy.ndarray
-        (n,) log likelihood ratio to the best fit.
-    log_ratio_kinematic, log_ratio_rate : numpy.ndarray
-        (n,) its two parts: distribution and number of events. They sum to `log_ratio`.
-    p_value : numpy.ndarray
-        (n,) probability of a ratio this small or smaller, if theta is true.
-    dof : int
-        Degrees of freedom of the chi-square distribution.
-    best_fit_index : int
-        Point of the largest likelihood.
-    grid : Grid or None
-        The grid that the points are, if they are one.
-    histograms : Histograms or None
-        Of a binned likelihood.
-    data : object
-        What the likelihood was evaluated on: number of events, counts in bins, or a `Dataset`.
-    """
-
-    parameter_names: tuple[str, ...]
-    theta: NDArray[np.float64]
-    log_ratio: NDArray[np.float64]
-    log_ratio_kinematic: NDArray[np.float64]
-    log_ratio_rate: NDArray[np.float64]
-    p_value: NDArray[np.float64]
-    dof: int
-    best_fit_index: int
-    grid: Grid | None = None
-    histograms: Histograms | None = None
-    data: Any = None
-
-    @property
-    def best_fit(self) -> NDArray[np.float64]:
-        """(n_par,) point of the largest likelihood."""
-        return np.asarray(self.theta[self.best_fit_index])
-
-    def allowed(self, level: float = 0.95) -> NDArray[np.bool_]:
-        """Return which points lie in the confidence region of this level, (n,)."""
-        if not 0.0 < level < 1.0:
-            msg = f"a confidence level lies between 0 and 1, not at {level}"
-            raise InputError(msg)
-        return np.asarray(self.p_value >= 1.0 - level)
-
-
-def scan(likelihood: Likelihood, grid: Grid | ArrayLike, *, dof: int | None = None) -> Limits:
-    """Return the limits from a likelihood with data on a grid, or a list of points (n, n_par).
-
-    Parameters
-    ----------
-    likelihood
-        With data.
-    grid
-        Where to evaluate it.
-    dof
-        Degrees of freedom; the number of parameters unless given.
-
-    Raises
-    ------
-    InputError
-        If the points do not fit the parameters.
-    MissingError
-        If there are no data, or they are impossible at every point.
-    """
-    points = _points(grid, likelihood.names)
-    data = likelihood.data
-    terms = likelihood.terms(points, data)
-    total = np.asarray(terms.total)
-    if total.shape != (len(points),):
-        msg = f"limits take one data set at a time, not {total.shape[:-1]} of them"
-        raise InputError(msg)
-    if not np.isfinite(total).any():
-        msg = "these data are impossible at every point of the grid"
-        raise MissingError(msg)
-    best = int(np.nanargmax(np.where(np.isnan(total), -np.inf, total)))
-    dof = len(likelihood.parameters) if dof is None else dof
-    log_ratio = total - total[best]
-    return Limits(
-        parameter_names=likelihood.names,
-        theta=points,
-        log_ratio=log_ratio,
-        log_ratio_kinematic=terms.kinematic - terms.kinematic[best],
-        log_ratio_rate=terms.rate - terms.rate[best],
-        p_value=np.asarray(chi2.sf(-2.0 * log_ratio, dof)),
-        dof=dof,
-        best_fit_index=best,
-        grid=replace(grid, names=likelihood.names) if isinstance(grid, Grid) else None,
-        histograms=(
-            Histograms(likelihood.bins.axes, likelihood.expected(points), data)
-            if isinstance(likelihood, HistogramLikelihood)
-            else None
-        ),
-        data=data,
-    )
 
 
 def expected_limits(
@@ -221,6 +47,7 @@ def expected_limits(
     template_partition: Partition = ("train", "validation"),
     cuts: Sequence[str] = (),
     efficiencies: Sequence[str] = (),
+    nuisances: bool = False,
 ) -> Limits:
     """Return the limits to expect if `theta_true` is the truth.
 
@@ -252,6 +79,8 @@ def expected_limits(
         Events that fill histograms.
     cuts, efficiencies
         Expressions of observables.
+    nuisances
+        Whether the store's nuisance parameters are constrained and profiled at each point, or 0.
 
     Raises
     ------
@@ -271,14 +100,16 @@ def expected_limits(
         bins=bins,
         templates=template_partition,
         events=partition,
+        nuisances=nuisances,
         **options,
     )
     truth = store.setup.theta(theta_true)
-    n_expected = float(np.asarray(likelihood.expected(truth)).sum())
+    by_name = dict(zip(store.setup.space.names, truth.tolist(), strict=True))
+    n_expected = float(np.asarray(likelihood.expected(by_name)).sum())
     if isinstance(likelihood, RateLikelihood):
-        return scan(likelihood.with_data(n_expected), grid, dof=dof)
+        return _scan(likelihood.with_data(n_expected), grid, dof)
     asimov = AsimovEvents(StoredEvents(store, partition, **options), truth, n_expected)
-    return scan(likelihood.with_data(asimov), grid, dof=dof)
+    return _scan(likelihood.with_data(asimov), grid, dof)
 
 
 def observed_limits(
@@ -295,6 +126,7 @@ def observed_limits(
     template_partition: Partition = ("train", "validation"),
     cuts: Sequence[str] = (),
     efficiencies: Sequence[str] = (),
+    nuisances: bool = False,
 ) -> Limits:
     """Return the limits from observed data.
 
@@ -302,7 +134,7 @@ def observed_limits(
     ----------
     store
         Simulated events; None where `what` is a likelihood.
-    what, grid, luminosity, include_rate, bins, dof, template_partition, cuts, efficiencies
+    what, grid, luminosity, include_rate, bins, dof, template_partition, cuts, efficiencies, nuisances
         As for `expected_limits`. Cuts act on the data, too.
     data
         Observed events: observables (n, n_obs) in the order of the store, a store of recorded events, a `Dataset`, or
@@ -329,9 +161,17 @@ def observed_limits(
             bins=bins,
             templates=template_partition,
             events="test",
+            nuisances=nuisances,
             **options,
         )
-    return scan(likelihood.with_data(_observed(data, store, n_observed, likelihood)), grid, dof=dof)
+    with_data = likelihood.with_data(_observed(data, store, n_observed, likelihood))
+    return scan(with_data, grid, dof=dof) if isinstance(what, Likelihood) else _scan(with_data, grid, dof)
+
+
+def _scan(likelihood: Likelihood, grid: Grid | ArrayLike, dof: int | None) -> Limits:
+    """Scan a likelihood built here, whose nuisance parameters nothing else constrains yet."""
+    constrained = likelihood.constrained()
+    return scan(constrained if len(constrained.factors) > 1 else likelihood, grid, dof=dof)
 
 
 def _both(store: EventStore | None, luminosity: float | None) -> tuple[EventStore, float]:
@@ -351,6 +191,7 @@ def _likelihood(
     bins: BinSpec,
     templates: Partition,
     events: Partition,
+    nuisances: bool,
     **options: Any,
 ) -> RateLikelihood | HistogramLikelihood | NeuralLikelihood:
     """Return the likelihood that `what` is short for."""
@@ -358,12 +199,15 @@ def _likelihood(
         if not include_rate:
             msg = "limits from the rate without the rate say nothing: leave include_rate=True"
             raise InputError(msg)
-        return RateLikelihood.from_store(store, luminosity, **options)
+        return RateLikelihood.from_store(store, luminosity, nuisances=nuisances, **options)
     if gives_ratio(what):
+        if nuisances:
+            msg = "a ratio estimator of theta alone knows no nuisance parameters: leave nuisances=False"
+            raise InputError(msg)
         return NeuralLikelihood.from_store(
             store, what, luminosity, include_rate=include_rate, partition=events, **options
         )
-    points = _points(grid, store.setup.space.names)
+    points = grid_points(grid, store.setup.space.names)
     return HistogramLikelihood.from_store(
         store,
         what,
@@ -372,6 +216,7 @@ def _likelihood(
         bin_thetas=points,
         include_rate=include_rate,
         partition=templates,
+        nuisances=nuisances,
         **options,
     )
 
@@ -390,14 +235,3 @@ def _observed(data: Any, store: EventStore | None, n_observed: float | None, lik
         return Events(x, data.names, weights * (n_observed / weights.sum(axis=-1, keepdims=True)))
     counts = np.asarray(likelihood.as_data(data))
     return counts * (n_observed / counts.sum())
-
-
-def _points(grid: Grid | ArrayLike, names: Sequence[str]) -> NDArray[np.float64]:
-    points = grid.points if isinstance(grid, Grid) else np.asarray(grid, dtype=np.float64)
-    if isinstance(grid, Grid) and grid.names and tuple(grid.names) != tuple(names):
-        msg = f"the grid is one of {', '.join(grid.names)}, the likelihood one of {', '.join(names)}"
-        raise InputError(msg)
-    if points.ndim != 2 or points.shape[1] != len(names):
-        msg = f"points of shape {points.shape} do not fit the {len(names)} parameters {', '.join(names)}"
-        raise InputError(msg)
-    return points

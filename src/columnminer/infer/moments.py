@@ -129,10 +129,9 @@ class BinMoments:
             up = start + 1 + nuisance.up
             down = None if nuisance.down is None else start + 1 + nuisance.down
             varied_down = None if down is None else self.first[:, down]
-            a, _ = nuisance_coefficients(self.first[:, up], varied_down, w_nominal=self.first[:, start])
-            slopes[:, i] = a
-            moves = (a != 0.0) & (np.abs(a) < LARGEST_EXPONENT)
-            size = 1.0 if down is None else 0.5
+            slopes[:, i], _ = nuisance_coefficients(self.first[:, up], varied_down, self.first[:, start], nuisance.step)
+            moves = (slopes[:, i] != 0.0) & (np.abs(slopes[:, i]) * nuisance.step < LARGEST_EXPONENT)
+            size = (1.0 if down is None else 0.5) / nuisance.step
             for column, sign in ((up, size), (start if down is None else down, -size)):
                 changes[moves, i, column] += sign / self.first[moves, column]
         return slopes, changes

@@ -9,6 +9,7 @@ import numpy as np
 
 from columnminer.errors import InputError, MissingError
 from columnminer.infer.bins import Axis, Bins, quantile_edges, split_bins
+from columnminer.infer.variations import Variations
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from columnminer.infer.bins import BinSpec
     from columnminer.infer.events import StoredEvents
     from columnminer.infer.summary import Summary
+    from columnminer.model.parameters import Parameter
     from columnminer.model.setup import Setup
 
 __all__ = ["MorphedHistogram", "choose_bins", "fill"]
@@ -28,9 +30,10 @@ _PILOT_EVENTS = 2**18
 class MorphedHistogram:
     r"""Cross sections in bins [pb] at any theta.
 
-    .. math:: \sigma_k(\theta) = \sum_b w_b(\theta) H_{bk} + B_k
+    .. math:: \sigma_k(\theta, \nu) = f_k(\nu) \sum_b w_b(\theta) H_{bk} + f^B_k(\nu) B_k
 
-    with the morphing weights w_b, the histograms H_b of the signal at the benchmarks, and the background B.
+    with the morphing weights w_b, the histograms H_b of the signal at the benchmarks, and the background B; f are the
+    factors of nuisance parameters, if there are any.
 
     Attributes
     ----------
@@ -42,12 +45,16 @@ class MorphedHistogram:
         (n_bins,) [pb].
     bins : Bins
         Where the bins are.
+    signal_variations, background_variations : Variations or None
+        How the same nuisance parameters change the bins of signal and background; None: there are none.
     """
 
     setup: Setup
     signal: NDArray[np.float64]
     background: NDArray[np.float64]
     bins: Bins = field(default_factory=Bins)
+    signal_variations: Variations | None = None
+    background_variations: Variations | None = None
 
     def __post_init__(self) -> None:
         shapes = (self.signal.shape, self.background.shape)
@@ -58,18 +65,47 @@ class MorphedHistogram:
             )
             raise InputError(msg)
 
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Parameters of the set-up, then nuisance parameters."""
+        nuisances = () if self.signal_variations is None else self.signal_variations.parameters
+        return (*self.setup.space, *nuisances)
+
     def at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the cross sections at points (..., n_par): [..., n_bins] in pb."""
-        weights = self.setup.weights(points.reshape(-1, points.shape[-1]))
-        return np.asarray(weights @ self.signal + self.background).reshape(*points.shape[:-1], -1)
+        theta, nu = self._split(points)
+        signal, background = self._morphed(theta), self.background
+        if self.signal_variations is not None and self.background_variations is not None:
+            signal = signal * self.signal_variations.factors(nu)
+            background = background * self.background_variations.factors(nu)
+        return np.asarray(signal + background)
 
     def gradient(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the gradients of `at` in theta: [..., n_par, n_bins]."""
-        weights = self.setup.weight_gradients(points.reshape(-1, points.shape[-1]))
-        return np.asarray(weights @ self.signal).reshape(*points.shape, -1)
+        """Return the gradients of `at`: [..., n_par, n_bins]."""
+        theta, nu = self._split(points)
+        weights = self.setup.weight_gradients(theta.reshape(-1, theta.shape[-1]))
+        slopes = np.asarray(weights @ self.signal).reshape(*theta.shape, -1)
+        if self.signal_variations is None or self.background_variations is None:
+            return slopes
+        factors = self.signal_variations.factors(nu)[..., None, :]
+        signal = self._morphed(theta)[..., None, :] * factors
+        background = self.background * self.background_variations.factors(nu)[..., None, :]
+        along_nu = signal * self.signal_variations.log_gradients(nu)
+        along_nu = along_nu + background * self.background_variations.log_gradients(nu)
+        return np.concatenate([slopes * factors, along_nu], axis=-2)
+
+    def _split(self, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        n_theta = len(self.setup.space)
+        return points[..., :n_theta], points[..., n_theta:]
+
+    def _morphed(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        weights = self.setup.weights(theta.reshape(-1, theta.shape[-1]))
+        return np.asarray(weights @ self.signal).reshape(*theta.shape[:-1], -1)
 
 
-def fill(events: StoredEvents, summary: Summary | None = None, bins: Bins | None = None) -> MorphedHistogram:
+def fill(
+    events: StoredEvents, summary: Summary | None = None, bins: Bins | None = None, *, nuisances: bool = False
+) -> MorphedHistogram:
     """Return the benchmark histograms of stored events, in one pass over them.
 
     Parameters
@@ -78,29 +114,45 @@ def fill(events: StoredEvents, summary: Summary | None = None, bins: Bins | None
         Which events.
     summary, bins
         The columns that are binned, and the bins; None for a single bin, the total cross section.
+    nuisances
+        Whether to fill the varied histograms of the store's nuisance parameters, too.
 
     Raises
     ------
     MissingError
-        If there are no events.
+        If there are no events, or nuisance parameters are asked for and there are none.
     """
-    setup, bins = events.store.setup, bins if bins is not None else Bins()
-    signal = np.zeros((len(setup.benchmark_names), bins.size))
-    background = np.zeros(bins.size)
-    n = 0
+    store, bins = events.store, bins if bins is not None else Bins()
+    if nuisances and not store.nuisances:
+        msg = "the store has no nuisance parameters: its set-up or its samples have no systematics"
+        raise MissingError(msg)
+    n_benchmarks, n = len(store.setup.benchmark_names), 0
+    signal: NDArray[np.float64] = np.zeros(())
+    background: NDArray[np.float64] = np.zeros(())
     for block in events.blocks():
-        index = bins.find_bins(summary(block.x, events.names) if summary is not None else np.zeros((len(block.x), 0)))
+        index = bins.find_bins(
+            summary(block.x, events.names) if summary is not None else np.zeros((len(block.background), 0))
+        )
         weights, is_background = block.benchmark_weights, block.background
+        if nuisances:
+            weights = np.concatenate([weights, block.nuisance_weights], axis=1)
         n += len(index)
-        if is_background.any():
-            # Backgrounds do not depend on theta: the same weight stands at every benchmark.
-            background += bins.sum(index[is_background], weights[is_background, :1])[:, 0]
-            index, weights = index[~is_background], weights[~is_background]
-        signal += bins.sum(index, weights).T
+        signal = signal + bins.sum(index[~is_background], weights[~is_background]).T
+        background = background + bins.sum(index[is_background], weights[is_background]).T
     if n == 0:
         msg = f"no events are left in {events.partition!r} to fill a histogram with"
         raise MissingError(msg)
-    return MorphedHistogram(setup, signal, background, bins)
+    varied: list[Variations | None] = [None, None]
+    if nuisances:
+        reference = store.setup.benchmark_names.index(store.setup.reference)
+        by_name = {p.name: p for p in store.setup.nuisance_parameters}
+        parameters = [by_name[c.name] for c in store.nuisances]
+        varied = [
+            Variations.of(parameters, store.nuisances, sums[n_benchmarks:], sums[reference])
+            for sums in (signal, background)
+        ]
+    # Backgrounds do not depend on theta: the same weight stands at every benchmark.
+    return MorphedHistogram(store.setup, signal[:n_benchmarks], background[0], bins, *varied)
 
 
 def choose_bins(events: StoredEvents, summary: Summary, spec: BinSpec, thetas: NDArray[np.float64]) -> Bins:

@@ -48,7 +48,7 @@ class RateLikelihood(Likelihood):
     """
 
     def __init__(self, total: MorphedHistogram, luminosity: float, *, cuts: Cuts | None = None) -> None:
-        super().__init__(tuple(total.setup.space))
+        super().__init__(total.parameters)
         if total.bins.size != 1:
             msg = f"a rate is a histogram with one bin, not {total.bins.size}"
             raise InputError(msg)
@@ -65,6 +65,7 @@ class RateLikelihood(Likelihood):
         partition: Partition = "all",
         cuts: Sequence[str] = (),
         efficiencies: Sequence[str] = (),
+        nuisances: bool = False,
     ) -> RateLikelihood:
         """Return the rate likelihood with the cross section of a store's events.
 
@@ -78,9 +79,11 @@ class RateLikelihood(Likelihood):
             Events that give the cross section; all, since nothing is trained on them here.
         cuts, efficiencies
             Expressions of observables; data must pass the cuts, too.
+        nuisances
+            Whether the store's nuisance parameters are parameters; constrain them with `Likelihood.constrained`.
         """
         events = StoredEvents(store, partition, cuts=cuts, efficiencies=efficiencies)
-        return cls(fill(events), luminosity, cuts=events.cuts)
+        return cls(fill(events, nuisances=nuisances), luminosity, cuts=events.cuts)
 
     def mean(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the expected number of events at points (..., n_par): [...]."""

@@ -195,7 +195,7 @@ class Estimator:
             if not other_store:
                 msg = f"the estimator was trained on another store than {store.path}: allow it with other_store=True"
                 raise InputError(msg)
-        elif partition == self.partition or "all" in {partition, self.partition} or not isinstance(partition, str):
+        elif not isinstance(partition, str) or partition == self.partition or "all" in {partition, self.partition}:
             msg = (
                 f"the estimator was trained on partition {self.partition!r} of {store.path}: evaluating it on "
                 f"{partition!r} would count what it has memorised; use another partition"

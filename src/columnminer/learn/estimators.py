@@ -17,6 +17,7 @@ from columnminer.learn.estimator import Estimator
 from columnminer.learn.gold import pick_features, ratio_columns, required, score_columns, single_point
 from columnminer.learn.losses import numerator_score_error, ratio_method, score_error
 from columnminer.learn.scaling import Scaling
+from columnminer.sample.samples import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from columnminer.learn.loaders import Batch
     from columnminer.learn.progress import Progress
-    from columnminer.sample.samples import Samples
+    from columnminer.store.samplestore import SampleStore
     from columnminer.streams import Seed
 
 __all__ = ["Pairing", "RatioEstimator", "ScoreEstimator", "load_estimator"]
@@ -46,11 +47,11 @@ class RatioEstimator(Estimator):
 
     def fit(
         self,
-        samples: Samples,
+        samples: Samples | SampleStore,
         method: str = "alices",
         *,
         alpha: float = 1.0,
-        validation: Samples | None = None,
+        validation: Samples | SampleStore | None = None,
         limit: int | None = None,
         shuffle_labels: bool = False,
         seed: Seed = 0,
@@ -96,11 +97,12 @@ class RatioEstimator(Estimator):
             If the samples lack what the method needs.
         """
         recipe = ratio_method(method)
+        samples = Samples.of(samples)
         theta0 = required(samples, "theta0", method)
         n_par = theta0.shape[1]
         features = self._choose_features(samples)
         scalings = {
-            "x": Scaling.of(pick_features(samples.x[:], samples.feature_names, features)),
+            "x": Scaling.of(pick_features(samples.x, samples.feature_names, features)),
             "theta": Scaling.of(theta0) if self.scale_parameters else Scaling.none(n_par),
         }
         network = self._network(n_par + len(features), 1, seed)
@@ -126,7 +128,7 @@ class RatioEstimator(Estimator):
             reference=single_point(required(samples, "theta1", method), "theta1 of a RatioEstimator"),
             features=features,
             scalings=scalings,
-            validation=validation,
+            validation=None if validation is None else Samples.of(validation),
             limit=limit,
             shuffle_labels=shuffle_labels,
             seed=seed,
@@ -229,10 +231,10 @@ class ScoreEstimator(Estimator):
 
     def fit(
         self,
-        samples: Samples,
+        samples: Samples | SampleStore,
         method: str = "sally",
         *,
-        validation: Samples | None = None,
+        validation: Samples | SampleStore | None = None,
         limit: int | None = None,
         shuffle_labels: bool = False,
         seed: Seed = 0,
@@ -247,12 +249,13 @@ class ScoreEstimator(Estimator):
         if method.lower() != "sally":
             msg = f"a ScoreEstimator is trained by 'sally', not {method!r}"
             raise InputError(msg)
+        samples = Samples.of(samples)
         t_xz = required(samples, "t_xz", method)
         features = self._choose_features(samples)
         size = np.sqrt(np.mean(t_xz.astype(np.float64) ** 2, axis=0))
         unit = np.where(self.scale_parameters & (size > 0), size, 1.0)
         scalings = {
-            "x": Scaling.of(pick_features(samples.x[:], samples.feature_names, features)),
+            "x": Scaling.of(pick_features(samples.x, samples.feature_names, features)),
             "score": Scaling(np.zeros(len(unit)), unit),
         }
         network = self._network(len(features), t_xz.shape[1], seed)
@@ -273,7 +276,7 @@ class ScoreEstimator(Estimator):
             reference=single_point(required(samples, "theta0", method), "the point of a ScoreEstimator"),
             features=features,
             scalings=scalings,
-            validation=validation,
+            validation=None if validation is None else Samples.of(validation),
             limit=limit,
             shuffle_labels=shuffle_labels,
             seed=seed,

@@ -37,7 +37,7 @@ def ratio_columns(
     """
     gold = ratio_method(method).gold
     theta = scalings["theta"].apply(required(samples, "theta0", method))
-    x = scalings["x"].apply(pick_features(samples.x[:], samples.feature_names, features))
+    x = scalings["x"].apply(pick_features(samples.x, samples.feature_names, features))
     y = required(samples, "y", method)
     _check_labels(y)
     columns: dict[str, NDArray[Any]] = {"inputs": np.concatenate([theta, x], axis=1), "y": y}
@@ -55,7 +55,7 @@ def score_columns(
     samples: Samples, method: str, features: Sequence[str], scalings: Mapping[str, Scaling]
 ) -> dict[str, NDArray[Any]]:
     """Return the network's inputs x and the joint score in units of its size, as columns."""
-    x = scalings["x"].apply(pick_features(samples.x[:], samples.feature_names, features))
+    x = scalings["x"].apply(pick_features(samples.x, samples.feature_names, features))
     return {"inputs": x, "t_xz": scalings["score"].apply(required(samples, "t_xz", method))} | _weights(samples)
 
 
@@ -63,7 +63,7 @@ def _weights(samples: Samples) -> dict[str, NDArray[Any]]:
     """Signed weights, scaled to mean 1, if there are any."""
     if samples.weights is None:
         return {}
-    weights = np.asarray(samples.weights[:], dtype=np.float64)
+    weights = np.asarray(samples.weights, dtype=np.float64)
     mean = weights.mean()
     if not mean > 0.0:
         msg = f"the weights of the training samples have mean {mean}, but it must be positive"
@@ -117,8 +117,8 @@ def pick_features(x: NDArray[Any], names: Sequence[str] | None, features: Sequen
     if not finite.all():
         event, feature = np.argwhere(~finite)[0]
         msg = (
-            f"the feature {features[feature]!r} is {chosen[event, feature]} in event {event}; features are not finite in "
-            f"{(~finite).any(axis=1).sum()} events: select events that have them, or give them a default"
+            f"the feature {features[feature]!r} is {chosen[event, feature]} in event {event}; in "
+            f"{(~finite).any(axis=1).sum()} events features are not finite: select others, or give defaults"
         )
         raise InputError(msg)
     return chosen
@@ -136,7 +136,7 @@ def required(samples: Samples, name: str, method: str) -> NDArray[np.floating[An
     if values is None:
         msg = f"{method} needs {name}, which these samples do not hold"
         raise MissingError(msg)
-    return np.asarray(values[:])
+    return np.asarray(values)
 
 
 def single_point(points: NDArray[np.floating[Any]], what: str) -> NDArray[np.float64]:

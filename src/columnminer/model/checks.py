@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["choice", "entries", "floats", "integer", "items", "located", "number", "ordered", "pair", "text", "unique"]
+__all__ = [
+    "choice",
+    "entries",
+    "floats",
+    "integer",
+    "items",
+    "located",
+    "number",
+    "ordered",
+    "pair",
+    "sequence",
+    "text",
+    "unique",
+]
 
 
 def text(value: object, what: str) -> str:
@@ -36,7 +49,7 @@ def number(value: object, what: str) -> float:
     if not math.isfinite(value):
         msg = f"{what} must be finite, not {value}"
         raise InputError(msg)
-    return float(value)
+    return float(value) + 0.0  # -0.0 and 0.0 are one value, and must have one hash
 
 
 def integer(value: object, what: str, at_least: int = 0) -> int:
@@ -55,12 +68,21 @@ def choice(value: object, known: Collection[str], what: str) -> str:
     return value
 
 
+def sequence(value: object, what: str) -> tuple[Any, ...]:
+    """Return any sequence but a text as a tuple, or raise InputError."""
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+        msg = f"{what} must be a sequence, not {_shown(value)}"
+        raise InputError(msg)
+    return tuple(value)
+
+
 def pair(value: object, what: str) -> tuple[Any, Any]:
     """Return a sequence of two as a tuple, or raise InputError."""
-    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
+    ends = sequence(value, what)
+    if len(ends) != 2:
         msg = f"{what} must be a pair, not {_shown(value)}"
         raise InputError(msg)
-    return value[0], value[1]
+    return ends[0], ends[1]
 
 
 def ordered(low: float, high: float, what: str) -> tuple[float, float]:
@@ -80,9 +102,9 @@ def floats(values: object, what: str) -> NDArray[np.float64]:
         raise InputError(msg) from None
 
 
-def unique(names: Iterable[str], what: str) -> tuple[str, ...]:
-    """Return names as a tuple, or raise InputError if one occurs twice."""
-    names = tuple(names)
+def unique(names: object, what: str) -> tuple[str, ...]:
+    """Return a sequence of texts as a tuple, or raise InputError if it is something else or one occurs twice."""
+    names = tuple(text(name, f"{what}: a name") for name in sequence(names, what))
     for i, name in enumerate(names):
         if name in names[:i]:
             msg = f"{what}: the name {name!r} is used twice"

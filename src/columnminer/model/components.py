@@ -7,12 +7,12 @@ production and decay (`vertex_components`), both in ascending lexicographic orde
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from columnminer.errors import InputError, MissingError
+from columnminer.model.checks import floats
 from columnminer.model.parameters import Coupling
 
 if TYPE_CHECKING:
@@ -190,17 +190,17 @@ def _powers(theta: NDArray[Any], components: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def checked_components(components: ArrayLike, space: ParameterSpace) -> NDArray[np.int64]:
-    """Return components as (n_components, n_par) integers, or raise InputError."""
-    powers = np.asarray(components)
-    if powers.ndim != 2 or powers.shape[1] != len(space) or len(powers) == 0:
-        msg = f"morphing components of shape {powers.shape} do not fit {len(space)} parameters: (n_components, n_par)"
+    """Return given components as (n_components, n_par) integers, or raise InputError."""
+    values = floats(components, "morphing components")
+    if values.ndim != 2 or values.shape[1] != len(space) or len(values) == 0:
+        msg = f"morphing components of shape {values.shape} do not fit {len(space)} parameters: (n_components, n_par)"
         raise InputError(msg)
-    if not np.issubdtype(powers.dtype, np.integer) or powers.min() < 0:
+    powers = values.astype(np.int64)
+    if (powers != values).any() or powers.min() < 0:
         msg = "morphing components are powers: non-negative integers"
         raise InputError(msg)
-    rows = sorted(map(tuple, powers.tolist()))
-    for first, second in pairwise(rows):
-        if first == second:
-            msg = f"morphing component {list(first)} is given twice"
-            raise InputError(msg)
-    return powers.astype(np.int64)
+    different, counts = np.unique(powers, axis=0, return_counts=True)
+    if len(different) < len(powers):
+        msg = f"morphing component {different[counts.argmax()].tolist()} is given twice"
+        raise InputError(msg)
+    return powers

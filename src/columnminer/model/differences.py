@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import InputError, MissingError, did_you_mean
-from columnminer.model.checks import number, ordered
+from columnminer.model.checks import number, ordered, unique
 from columnminer.model.parameters import Benchmark
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class FiniteDifferences:
         for name, step in checked.items():
             ordered(0.0, step, f"finite differences: the step of {name!r}")
         object.__setattr__(self, "steps", checked)
-        object.__setattr__(self, "benchmarks", tuple(self.benchmarks))
+        object.__setattr__(self, "benchmarks", unique(self.benchmarks, "finite differences: benchmarks"))
 
     def neighbours(self, benchmark: Benchmark) -> list[Benchmark]:
         """Return the shifted benchmarks of one benchmark, called NAME_plus_PARAMETER and NAME_minus_PARAMETER."""

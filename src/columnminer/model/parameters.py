@@ -349,7 +349,7 @@ class ParameterSpace:
             made = [Benchmark(name, values) for name, values in given.items()]
         else:
             made = [b if isinstance(b, Benchmark) else Benchmark(f"benchmark_{i}", b) for i, b in enumerate(given)]
-        unique((benchmark.name for benchmark in made), "benchmarks")
+        unique([benchmark.name for benchmark in made], "benchmarks")
         checked = []
         for benchmark in made:
             try:

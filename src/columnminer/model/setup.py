@@ -10,8 +10,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class Setup:
         self.systematics = tuple(systematics)
         self.morphing = morphing
         self.differences = differences
-        unique((systematic.name for systematic in self.systematics), "systematics")
+        unique([systematic.name for systematic in self.systematics], "systematics")
         unique((*self.space.names, *(p.name for p in self.nuisance_parameters)), "parameters and nuisance parameters")
         if morphing is not None and (morphing.space != self.space or morphing.benchmarks != self.benchmarks):
             msg = "this morphing belongs to another set of parameters or benchmarks"
@@ -167,8 +168,15 @@ class Setup:
             raise UnknownNameError(msg)
         return self.benchmark_names.index(name)
 
+    def _benchmark_indices(self, points: Theta | Sequence[Theta]) -> list[int]:
+        """Return the indices of the benchmarks at points: by name, or where the values are, up to rounding."""
+        if isinstance(points, Sequence) and not isinstance(points, str) and any(isinstance(p, str) for p in points):
+            return [i for point in points for i in self._benchmark_indices(cast("Theta", point))]
+        if isinstance(points, str):
+            return [self._benchmark_index(points)]
+        return [self._benchmark_at(point) for point in self.thetas(points)]
+
     def _benchmark_at(self, point: NDArray[np.float64]) -> int:
-        """Return the index of the benchmark at a point, up to rounding."""
         if self.benchmarks:
             size = np.maximum(np.abs(self.benchmark_points).max(axis=0), np.abs(point))
             near = (np.abs(self.benchmark_points - point) <= 1e-9 * size).all(axis=1)
@@ -191,11 +199,10 @@ class Setup:
         MissingError
             If a point is no benchmark and there is no morphing.
         """
-        points = self.thetas(theta)
         unit = np.eye(len(self.benchmarks))
         if self.morphing is None:
-            return unit[[self._benchmark_at(point) for point in points]]
-        weights = self.morphing.weights(points)
+            return unit[self._benchmark_indices(theta)]
+        weights = self.morphing.weights(self.thetas(theta))
         given = [theta] if isinstance(theta, str) else theta if isinstance(theta, Sequence) else ()
         for row, point in enumerate(given):
             if isinstance(point, str):
@@ -210,14 +217,14 @@ class Setup:
         MissingError
             If there is neither morphing, nor a benchmark with finite differences at every point.
         """
-        points = self.thetas(theta)
         if self.morphing is not None:
-            return self.morphing.weight_gradients(points)
-        names = [self.benchmark_names[self._benchmark_at(point)] for point in points]
+            return self.morphing.weight_gradients(self.thetas(theta))
+        indices = self._benchmark_indices(theta)
         if self.differences is None:
             msg = "gradients need morphing or finite differences: see Setup.with_morphing, with_finite_differences"
             raise MissingError(msg)
-        return np.array([self.differences.gradients(name, self.space, self.benchmark_names) for name in names])
+        names = self.benchmark_names
+        return np.array([self.differences.gradients(names[i], self.space, names) for i in indices])
 
     def squared_weights(self, theta: Theta | Sequence[Theta]) -> NDArray[np.float64]:
         """Return the sum over benchmarks of the squared `weights`, (n_theta,); see `Morphing.squared_weights`."""
@@ -252,7 +259,7 @@ class Setup:
             (n_components, n_par) powers, instead of all these.
         morphing_basis
             Names of the benchmarks to morph from; more than there are components give an overdetermined basis. None:
-            benchmarks that the basis lacks are found and added, called morphing_basis_vector_<position in the basis>.
+            benchmarks that the basis lacks are found and added, called morphing_basis_vector_ and their position in it.
         include_existing
             Whether a basis that is found contains the benchmarks there are (else they stay beside it).
         n_basis
@@ -297,14 +304,13 @@ class Setup:
                 n_trials=n_trials,
                 seed=seed,
             )
-            added = [
-                Benchmark(f"morphing_basis_vector_{i}", self.space.as_dict(points[i]))
-                for i in range(len(fixed), len(points))
-            ]
+            names = (f"morphing_basis_vector_{i}" for i in count(len(fixed)))
+            free = (name for name in names if name not in self.benchmark_names)
+            added = [Benchmark(next(free), self.space.as_dict(point)) for point in points[len(fixed) :]]
             morphing_basis = [benchmark.name for benchmark in (*fixed, *added)]
             benchmarks += added
         checked = self.space.benchmarks(benchmarks)
-        morphing = Morphing(self.space, powers, checked, tuple(morphing_basis))
+        morphing = Morphing(self.space, powers, checked, unique(morphing_basis, "morphing_basis"))
         return Setup(self.space, benchmarks, self.systematics, morphing=morphing)
 
     def with_finite_differences(

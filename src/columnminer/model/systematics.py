@@ -24,7 +24,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from columnminer.errors import ColumnMinerWarning, InputError, MissingError, did_you_mean
-from columnminer.model.checks import choice, entries, integer, located, number, text
+from columnminer.model.checks import choice, entries, integer, located, number, sequence, text
 from columnminer.model.parameters import Parameter
 from columnminer.model.variations import find_weight
 
@@ -163,15 +163,13 @@ class NormalisationUncertainty(Systematic):
                 f"systematic {self.name!r} multiplies rates by {1 + size:g} at +1 sigma: if a factor of {size:g} is "
                 f"meant, its size is {size - 1:g}"
             )
-            warnings.warn(msg, ColumnMinerWarning, stacklevel=4)
+            warnings.warn(msg, ColumnMinerWarning, stacklevel=3)
 
     def shifts(
-        self,
-        weight_names: Sequence[str],  # noqa: ARG002 - needs none of them
-        descriptions: Mapping[str, str],  # noqa: ARG002
-        source: str = "source",  # noqa: ARG002
+        self, weight_names: Sequence[str], descriptions: Mapping[str, str], source: str = "source"
     ) -> tuple[NuisanceShift, ...]:
         """Return the nominal weight times 1 + size."""
+        del weight_names, descriptions, source  # it needs nothing of the file
         return (NuisanceShift(self.name, up=None, factor=1.0 + self.size),)
 
 
@@ -201,7 +199,8 @@ class ScaleUncertainty(Systematic):
     def __post_init__(self) -> None:
         super().__post_init__()
         choice(self.scale, ("mu", "mur", "muf"), f"systematic {self.name!r}: scale")
-        factors = tuple(number(factor, f"systematic {self.name!r}: a factor") for factor in self.factors)
+        given = sequence(self.factors, f"systematic {self.name!r}: factors")
+        factors = tuple(number(factor, f"systematic {self.name!r}: a factor") for factor in given)
         if not factors or min(factors) <= 0:
             msg = f"systematic {self.name!r}: factors must be positive numbers, not {self.factors!r}"
             raise InputError(msg)

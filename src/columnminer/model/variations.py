@@ -63,7 +63,7 @@ def find_weight(wanted: Mapping[str, float], descriptions: Mapping[str, str], wh
     varied = {weight_id: s for weight_id, s in said.items() if s and s.get("dyn", -1.0) == _DEFAULT_DYNAMICAL_SCALE}
     for weight_id, found in varied.items():
         central = {"mur": 1.0, "muf": 1.0} | found
-        if all(math.isclose(central.get(key, math.nan), value, rel_tol=1e-4) for key, value in wanted.items()):
+        if all(math.isclose(central.get(key, math.nan), value, rel_tol=1e-7) for key, value in wanted.items()):
             return weight_id
     text = ", ".join(f"{key} = {value:g}" for key, value in wanted.items())
     have = f"weights with scales or PDFs: {', '.join(varied)}" if varied else "none with scales or PDFs"

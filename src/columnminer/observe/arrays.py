@@ -44,13 +44,17 @@ def _fields(array: ak.Array) -> dict[str, str]:
     }
 
 
-def _momenta(array: ak.Array, what: str, flat: Callable[[ak.Array], ak.Array]) -> Momenta:
+def _momenta(array: ak.Array, what: str, flat: Callable[[ak.Array], ak.Array], *, transverse: bool = False) -> Momenta:
     """Return momenta that take their columns from the fields of awkward records when they are asked for."""
     fields = _fields(array)
+    columns: dict[str, Any] = {}
+    if transverse and not fields.keys() & {"pz", "eta", "e", "m"}:
+        columns = {"pz": np.zeros(len(array)), "m": np.zeros(len(array))}
+    held = fields.keys() | columns.keys()
     pairs = (({"px", "py"}, {"pt", "phi"}), ({"pz"}, {"eta"}), ({"e"}, {"m"}))
-    if not all(either <= fields.keys() or other <= fields.keys() for either, other in pairs):
-        held = ", ".join(ak.fields(array)) or "no fields"
-        msg = f"{what} needs momenta: (px, py) or (pt, phi), pz or eta, and e or m; it has {held}"
+    if not all(either <= held or other <= held for either, other in pairs):
+        found = ", ".join(ak.fields(array)) or "no fields"
+        msg = f"{what} needs momenta: (px, py) or (pt, phi), pz or eta, and e or m; it has {found}"
         raise InputError(msg)
 
     def column(field: str) -> NDArray[Any]:
@@ -60,7 +64,7 @@ def _momenta(array: ak.Array, what: str, flat: Callable[[ak.Array], ak.Array]) -
             msg = f"the field {field!r} of {what} is not a column of numbers: {error}"
             raise InputError(msg) from error
 
-    return Momenta({name: partial(column, field) for name, field in fields.items()}, FORMULAS)
+    return Momenta({**columns, **{name: partial(column, field) for name, field in fields.items()}}, FORMULAS)
 
 
 def collection(array: ak.Array, what: str, n_events: int) -> Collection:
@@ -93,10 +97,8 @@ def particle(array: ak.Array, what: str, n_events: int) -> Particle:
     if not isinstance(array, ak.Array) or array.ndim != 1 or len(array) != n_events:
         msg = f"{what} must be an array of {n_events} momenta, one per event, not {_described(array)}"
         raise InputError(msg)
-    if not _fields(array).keys() & {"pz", "eta", "e", "m"}:
-        array = ak.with_field(ak.with_field(array, 0.0, "eta"), 0.0, "m")
-    defined = ~ak.to_numpy(ak.is_none(array))
-    return Particle(_momenta(array, what, lambda column: ak.fill_none(column, 0)), defined)
+    defined = ~ak.to_numpy(ak.is_none(array)) if array.layout.is_option else np.True_
+    return Particle(_momenta(array, what, lambda column: ak.fill_none(column, 0), transverse=True), defined)
 
 
 def number(array: Any, what: str, n_events: int) -> Number:

@@ -134,7 +134,7 @@ class Objects(Mapping[str, Value]):
 
     def _defined(self, name: str) -> Value:
         """Return an object of the user's definition; a new name is a collection."""
-        array = self._definitions[name](Objects(self._batch, self._detector, key=self._key).events)
+        array = self._definitions[name](self._own_events)
         what = f"{self.source}: the object {name!r}"
         kind = OBJECTS.get(name, Kind.COLLECTION)
         if kind is Kind.COLLECTION:
@@ -142,6 +142,11 @@ class Objects(Mapping[str, Value]):
         if kind is Kind.PARTICLE:
             return arrays.particle(array, what, self.n_events)
         return arrays.number(array, what, self.n_events)
+
+    @cached_property
+    def _own_events(self) -> ak.Array:
+        """The events as definitions see them, with our objects and none of the user's."""
+        return Objects(self._batch, self._detector, key=self._key).events
 
     def _field(self, name: str) -> tuple[ak.Array, str, int]:
         """Return a field of the events, what to call it, and how many events there are."""

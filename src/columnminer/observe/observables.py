@@ -7,6 +7,8 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from columnminer.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,7 +120,8 @@ class DefaultObservables:
 def provenance(formula: Formula) -> str:
     """Return what identifies a formula: the text, `name@version` of a function with a `version`, else name and hash.
 
-    The hash covers its source, its defaults and the values of the variables it closes over.
+    The hash covers its source, and, where they are numbers, texts or arrays, its defaults and the variables it closes
+    over.
 
     Raises
     ------
@@ -138,7 +141,16 @@ def provenance(formula: Formula) -> str:
     try:
         source = inspect.getsource(code)
     except OSError:  # typed at a prompt
-        source = f"{code.co_code.hex()} {code.co_consts} {code.co_names}"
+        source = f"{code.co_code.hex()} {code.co_names} {[_stable(constant) for constant in code.co_consts]}"
     closed_over = [cell.cell_contents for cell in getattr(formula, "__closure__", None) or ()]
-    text = f"{source} {getattr(formula, '__defaults__', None)!r} {closed_over!r}"
-    return f"{name}#{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    values = [_stable(value) for value in (*(getattr(formula, "__defaults__", None) or ()), *closed_over)]
+    return f"{name}#{hashlib.sha256(f'{source} {values}'.encode()).hexdigest()[:16]}"
+
+
+def _stable(value: object) -> str:
+    """Return a text for a value that is the same in every process, which the repr of most objects is not."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return repr(value)
+    if isinstance(value, np.ndarray):
+        return hashlib.sha256(value.tobytes()).hexdigest()
+    return str(getattr(value, "__qualname__", type(value).__qualname__))

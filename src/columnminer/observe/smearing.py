@@ -153,8 +153,8 @@ def _rows(
     """Return name -> widths in each row of a table, and the row of each particle; row 0 is no smearing."""
     largest = max(map(abs, pdg_ids("all")))
     row_of = np.zeros(2 * largest + 1, dtype=np.int64)
-    for row, whom in enumerate(resolutions, start=1):
-        row_of[[i + largest for i in pdg_ids(whom)]] = row
+    for row, (whom, resolution) in enumerate(resolutions.items(), start=1):
+        row_of[[i + largest for i in pdg_ids(whom)]] = row if resolution != Resolution() else 0
     table = [Resolution(), *resolutions.values()]
     return {name: [getattr(r, name) for r in table] for name in _QUANTITIES.values()}, row_of[pdgid + largest]
 

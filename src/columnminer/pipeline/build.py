@@ -13,7 +13,7 @@ import numpy as np
 from columnminer.errors import InputError, did_you_mean
 from columnminer.generate.drellyan import DrellYan
 from columnminer.infer.summary import Summary
-from columnminer.model.document import located
+from columnminer.model.checks import located
 from columnminer.model.parameters import Parameter, ParameterSpace
 from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior
 from columnminer.model.setup import Setup

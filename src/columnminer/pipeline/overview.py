@@ -32,8 +32,8 @@ class Overview:
     cross_section, error : dict
         Name of the parameter point -> cross section after the selection, and its statistical error [pb].
     n_effective : dict
-        Name of the point -> (sum of weights)^2 / (sum of squared weights): as many unweighted events would have the same
-        relative error.
+        Name of the point -> (sum of weights)^2 / (sum of squared weights): as many unweighted events would have the
+        same relative error.
     distributions : dict
         Observable -> {name of the point -> histogram with contents in pb}.
     """

@@ -9,6 +9,7 @@ filled in, so that a change elsewhere leaves its key as it is.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,28 @@ _SHOWN_OBSERVABLES = 6
 _SHOWN_POINTS = 4
 
 
+@dataclass(frozen=True)
+class _Result:
+    """One of the results that limits or information are made of.
+
+    Attributes
+    ----------
+    name : str
+        What the file calls it.
+    what : object
+        What it is made with: folder of an estimator, `steps.Binned`, the exact likelihood, or a word.
+    options : mapping
+        Its own part of the file.
+    needs : tuple of Stage
+        Estimators that it uses.
+    """
+
+    name: str
+    what: Any
+    options: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[Stage, ...] = ()
+
+
 class Plan:
     """The stages of an analysis.
 
@@ -47,7 +70,7 @@ class Plan:
     Attributes
     ----------
     stages : list of Stage
-        In an order in which each comes after what it needs. The last one reviews the events (`overview`).
+        In an order in which each comes after what it needs; the report is not among them.
     """
 
     def __init__(self, config: AnalysisConfig, parts: Ingredients, folder: Path, running: Running) -> None:
@@ -56,7 +79,8 @@ class Plan:
         self.folder = folder
         self.running = running
         self.stages: list[Stage] = []
-        setup = self._add("setup", "write the set-up", steps.write_setup, {"setup": parts.setup.hash}, value=parts.setup)
+        make = partial(steps.write_setup, setup=parts.setup)
+        setup = self._add("setup", "write the set-up", make, {"setup": parts.setup.hash})
         events = self._plan_events(setup)
         observed = self._plan_store("observed", "read the data", parts.data, [setup]) if parts.data else None
         estimators = self._plan_estimators(events, self._plan_sampling(events))
@@ -68,14 +92,13 @@ class Plan:
         self,
         name: str,
         title: str,
-        step: Callable[..., None],
+        make: Callable[[Path], None],
         options: Mapping[str, Any],
+        *,
         needs: Sequence[Stage] = (),
         files: Sequence[Path] = (),
-        **arguments: Any,
     ) -> Stage:
-        """Add a stage that calls ``step(folder, **arguments)``."""
-        stage = Stage(name, title, partial(step, **arguments), options, tuple(needs), tuple(files))
+        stage = Stage(name, title, make, options, tuple(needs), tuple(files))
         self.stages.append(stage)
         return stage
 
@@ -90,106 +113,72 @@ class Plan:
 
     def _plan_events(self, setup: Stage) -> Stage:
         samples, needs = list(self.parts.samples), [setup]
-        generate = self.config.generate
-        if generate is not None:
+        generate, generator = self.config.generate, self.parts.generator
+        if generate is not None and generator is not None:
             seed, counts = self._seed(generate.drellyan.seed), generate.drellyan.events
-            generation = self._add(
-                "generate",
-                "generate events",
-                steps.generate_events,
-                {"drellyan": generate.drellyan.model_dump(mode="json"), "seed": seed},
-                generator=self.parts.generator,
-                counts=counts,
-                seed=seed,
-                running=self.running,
-            )
-            needs.append(generation)
-            samples += [
-                Sample(self.folder / generation.name / steps.event_file(name), benchmark=name) for name in counts
-            ]
+            make = partial(steps.generate_events, generator=generator, counts=counts, seed=seed, running=self.running)
+            options = {"drellyan": generate.drellyan.model_dump(mode="json"), "seed": seed}
+            needs.append(self._add("generate", "generate events", make, options))
+            folder = self.folder / needs[-1].name
+            samples += [Sample(folder / steps.event_file(name), benchmark=name) for name in counts]
         return self._plan_store("events", "read events into a store", samples, needs)
 
     def _plan_store(self, name: str, title: str, samples: Sequence[Sample], needs: Sequence[Stage]) -> Stage:
-        options = {**self.config.process.given(), "seed": self._seed(self.config.process.seed)}
-        described = [
-            {**{k: v for k, v in vars(sample).items() if k != "paths"}, "files": [p.name for p in sample.paths]}
-            for sample in samples
-        ]
-        made = {self.folder / need.name for need in needs}
-        return self._add(
-            name,
-            title,
+        config, selection = self.config.process, self.parts.selection
+        options = {**config.given(), "seed": self._seed(config.seed)}
+        make = partial(
             steps.process_events,
-            {**options, "selection": self.parts.selection.to_dict(), "samples": described},
-            needs,
-            [path for sample in samples for path in sample.paths if path.parent not in made],
             samples=samples,
             setup=self.parts.setup,
-            selection=self.parts.selection,
+            selection=selection,
             options=options,
             running=self.running,
         )
+        described = [
+            {**{k: v for k, v in vars(sample).items() if k != "paths"}, "files": [f.name for f in sample.files]}
+            for sample in samples
+        ]
+        made_here = {self.folder / need.name for need in needs}
+        files = [file for sample in samples for file in sample.files if file.parent not in made_here]
+        key = {**options, "selection": selection.to_dict(), "samples": described}
+        return self._add(name, title, make, key, needs=needs, files=files)
 
     def _plan_sampling(self, events: Stage) -> dict[str, Stage]:
         stages, store = {}, self._store(events)
-        if (ratio := self.config.sampling.ratio) is not None:
-            options = {
-                "theta1": self.parts.setup.reference,
-                **ratio.given(without=("theta0",)),
-                "seed": self._seed(ratio.seed),
-            }
-            stages["ratio"] = self._add(
-                "sampling/ratio",
-                "draw events with joint likelihood ratios",
-                steps.draw_ratio,
-                {**options, "theta0": ratio.theta0.given()},
-                [events],
-                store=store,
-                theta0=self.parts.theta0,
-                options=options,
-            )
-        if (local := self.config.sampling.local) is not None:
+        ratio, local = self.config.sampling.ratio, self.config.sampling.local
+        if ratio is not None:
+            given = ratio.given(without=("theta0",))
+            options = {"theta1": self.parts.setup.reference, **given, "seed": self._seed(ratio.seed)}
+            make = partial(steps.draw_ratio, store=store, theta0=self.parts.theta0, options=options)
+            key = {**options, "theta0": ratio.theta0.given()}
+            stages["ratio"] = self._add("sampling/ratio", "draw events with joint ratios", make, key, needs=[events])
+        if local is not None:
             options = {**local.given(), "seed": self._seed(local.seed)}
-            stages["local"] = self._add(
-                "sampling/local",
-                "draw events with joint scores",
-                steps.draw_local,
-                options,
-                [events],
-                store=store,
-                options=options,
-            )
+            make = partial(steps.draw_local, store=store, options=options)
+            stages["local"] = self._add("sampling/local", "draw events with scores", make, options, needs=[events])
         return stages
 
     def _plan_estimators(self, events: Stage, sampling: Mapping[str, Stage]) -> dict[str, Stage]:
-        stages = {}
+        stages, exact = {}, self.parts.exact
         for name, config in self.config.estimators.items():
             draws = sampling[config.sampling]
             options = {**config.given(), "seed": self._seed(config.seed)}
-            stages[name] = self._add(
-                f"estimators/{name}",
-                f"train {name} by {config.method.upper()}",
-                steps.train,
-                options,
-                [draws],
-                samples=self.folder / draws.name / steps.SAMPLES,
-                options=options,
-                running=self.running,
-            )
-        if self.parts.exact is not None:
-            for name, trained in stages.items():
-                self._add(
-                    f"agreement/{name}",
-                    f"compare {name} with the exact likelihood",
+            samples = self.folder / draws.name / steps.SAMPLES
+            make = partial(steps.train, samples=samples, options=options, running=self.running)
+            title = f"train {name} by {config.method.upper()}"
+            stages[name] = self._add(f"estimators/{name}", title, make, options, needs=[draws])
+            if exact is not None:
+                make = partial(
                     steps.compare,
-                    {"seed": self.config.seed},
-                    [events, trained],
                     store=self._store(events),
-                    estimator=self._estimator(trained),
-                    exact=self.parts.exact,
+                    estimator=self._estimator(stages[name]),
+                    exact=exact,
                     theta0=self.parts.theta0,
                     seed=self.config.seed,
                 )
+                title = f"compare {name} with the exact likelihood"
+                key = {"seed": self.config.seed}
+                self._add(f"agreement/{name}", title, make, key, needs=[events, stages[name]])
         return stages
 
     def _plan_limits(self, events: Stage, observed: Stage | None, estimators: Mapping[str, Stage]) -> None:
@@ -197,73 +186,45 @@ class Plan:
         if config is None:
             return
         shared = config.given(without=("estimators", "histograms", "rate", "exact"))
-        for name, what, options, needs in self._analyses(config, estimators, [*(["rate"] if config.rate else [])]):
-            arguments = {"store": self._store(events), "what": what, "config": config}
-            self._add(
-                f"limits/{name}",
-                f"expected limits from {name}",
-                steps.find_limits,
-                {**shared, **options},
-                [events, *needs],
-                **arguments,
-            )
+        for result in self._results(config, estimators, ["rate"] if config.rate else []):
+            make = partial(steps.find_limits, store=self._store(events), what=result.what, config=config)
+            name, key, needs = result.name, {**shared, **result.options}, [events, *result.needs]
+            self._add(f"limits/{name}", f"expected limits from {name}", make, key, needs=needs)
             if observed is not None:
-                self._add(
-                    f"observed_limits/{name}",
-                    f"observed limits from {name}",
-                    steps.find_limits,
-                    {**shared, **options},
-                    [events, observed, *needs],
-                    observed=self._store(observed),
-                    **arguments,
-                )
+                make = partial(make, observed=self._store(observed))
+                needs = [*needs, observed]
+                self._add(f"observed_limits/{name}", f"observed limits from {name}", make, key, needs=needs)
 
     def _plan_information(self, events: Stage, estimators: Mapping[str, Stage]) -> None:
         config = self.config.information
         if config is None:
             return
-        simple = [name for name in ("truth", "rate") if getattr(config, name)]
         shared = config.given(without=("estimators", "histograms", "truth", "rate", "exact"))
-        for name, what, options, needs in self._analyses(config, estimators, simple):
-            self._add(
-                f"information/{name}",
-                f"information from {name}",
-                steps.find_information,
-                {**shared, **options},
-                [events, *needs],
-                store=self._store(events),
-                what=what,
-                config=config,
-            )
+        simple = [name for name in ("truth", "rate") if getattr(config, name)]
+        for result in self._results(config, estimators, simple):
+            make = partial(steps.find_information, store=self._store(events), what=result.what, config=config)
+            key, needs = {**shared, **result.options}, [events, *result.needs]
+            self._add(f"information/{result.name}", f"information from {result.name}", make, key, needs=needs)
 
-    def _analyses(
+    def _results(
         self, config: LimitsConfig | InformationConfig, estimators: Mapping[str, Stage], simple: Sequence[str]
-    ) -> Iterator[tuple[str, Any, dict[str, Any], list[Stage]]]:
-        """Yield, for each result that is asked for: its name, what it is made with, its own options, stages it needs."""
+    ) -> Iterator[_Result]:
         for name in config.estimators:
-            yield name, self._estimator(estimators[name]), {}, [estimators[name]]
+            yield _Result(name, self._estimator(estimators[name]), needs=(estimators[name],))
         for name, histogram in config.histograms.items():
-            needs = [] if histogram.score is None else [estimators[histogram.score]]
-            what = histogram.observables if histogram.score is None else self._estimator(needs[0])
-            yield name, steps.Binned(what, histogram.bins), histogram.given(), needs
+            needs = () if histogram.score is None else (estimators[histogram.score],)
+            what = self._estimator(needs[0]) if needs else histogram.observables
+            yield _Result(name, steps.Binned(what, histogram.bins), histogram.given(), needs)
         for name in simple:
-            yield name, name, {}, []
+            yield _Result(name, name)
         if config.exact:
-            yield "exact", self.parts.exact, {}, []
+            yield _Result("exact", self.parts.exact)
 
     def _plan_overview(self, events: Stage) -> None:
         config, setup = self.config.report, self.parts.setup
-        observables = config.observables or self.parts.selection.observable_names[:_SHOWN_OBSERVABLES]
+        observables = list(config.observables or self.parts.selection.observable_names[:_SHOWN_OBSERVABLES])
         points = config.thetas or {name: name for name in setup.benchmark_names[:_SHOWN_POINTS]}
         thetas = {name: setup.theta(point).tolist() for name, point in points.items()}
-        options = {"thetas": thetas, "observables": list(observables)}
-        self._add(
-            "overview",
-            "look through the events",
-            steps.overview,
-            options,
-            [events],
-            store=self._store(events),
-            thetas=thetas,
-            observables=observables,
-        )
+        make = partial(steps.overview, store=self._store(events), thetas=thetas, observables=observables)
+        key = {"thetas": thetas, "observables": observables}
+        self._add("overview", "look through the events", make, key, needs=[events])

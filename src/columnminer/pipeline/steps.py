@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from columnminer.streams import seed_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
     from distributed import Client
 
     from columnminer.generate.drellyan import DrellYan
@@ -95,9 +97,9 @@ class Binned:
     bins: Any
 
 
-def write_setup(folder: Path, value: Setup) -> None:
+def write_setup(folder: Path, setup: Setup) -> None:
     """Write ``setup.json``."""
-    value.save(folder / "setup.json")
+    setup.save(folder / "setup.json")
 
 
 def event_file(benchmark: str) -> str:
@@ -105,9 +107,7 @@ def event_file(benchmark: str) -> str:
     return f"{benchmark}.lhe.gz"
 
 
-def generate_events(
-    folder: Path, generator: DrellYan, counts: Mapping[str, int], seed: int, running: Running
-) -> None:
+def generate_events(folder: Path, generator: DrellYan, counts: Mapping[str, int], seed: int, running: Running) -> None:
     """Write a file of events for each benchmark named in `counts`."""
 
     def write(benchmark: str) -> None:
@@ -127,6 +127,7 @@ def generate_events(
 
 def process_events(
     folder: Path,
+    *,
     samples: Sequence[Sample],
     setup: Setup,
     selection: Selection,
@@ -146,7 +147,7 @@ def process_events(
     )
 
 
-def draw_ratio(folder: Path, store: Path, theta0: Prior, options: Mapping[str, Any]) -> None:
+def draw_ratio(folder: Path, store: Path, theta0: Prior | None, options: Mapping[str, Any]) -> None:
     """Write training events of ratio estimators."""
     sample_ratio(EventStore(store), theta0=theta0, out=folder / SAMPLES, **options)
 
@@ -167,9 +168,7 @@ def train(folder: Path, samples: Path, options: Mapping[str, Any], running: Runn
     checkpoint.unlink(missing_ok=True)
 
 
-def compare(
-    folder: Path, store: Path, estimator: Path, exact: DrellYan, theta0: Prior | None, seed: int
-) -> None:
+def compare(folder: Path, *, store: Path, estimator: Path, exact: DrellYan, theta0: Prior | None, seed: int) -> None:
     """Compare an estimator with the exact likelihood, on test events drawn at its reference point.
 
     Log likelihood ratios are taken at points drawn from `theta0`, scores at the reference point.
@@ -194,11 +193,12 @@ def find_limits(folder: Path, store: Path, what: Any, config: LimitsConfig, obse
     used, bins = _loaded(what)
     grid = Grid([config.grid[name] for name in events.setup.parameter_names])
     rate = config.include_rate or used == "rate"
-    if observed is None:
-        limits = expected_limits(events, used, config.theta_true, grid, config.luminosity, rate, bins=bins)
-    else:
-        limits = observed_limits(events, used, EventStore(observed), grid, config.luminosity, rate, bins=bins)
-    save_limits(limits, folder)
+    find = (
+        partial(expected_limits, events, used, config.theta_true)
+        if observed is None
+        else partial(observed_limits, events, used, EventStore(observed))
+    )
+    save_limits(find(grid, config.luminosity, include_rate=rate, bins=bins), folder)
 
 
 def find_information(folder: Path, store: Path, what: Any, config: InformationConfig) -> None:

@@ -106,7 +106,7 @@ def run_tasks(
             done[index] = outcome
             advance()
             if outcome.error is not None:
-                _log.error("%s: %s failed: %s", title, name(todo[index]), outcome.error)
+                _log.error("%s: %s failed: %s", title, name(todo[index]), _reason(outcome.error))
     _raise_failures(title, [name(item) for item in todo], [done[i] for i in range(len(todo))])
     return [done[i].result for i in range(len(todo))]
 
@@ -120,6 +120,8 @@ def _raise_failures(title: str, names: Sequence[str], outcomes: Sequence[_Outcom
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, BrokenProcessPool):
+        return "the process that ran it died: it was killed (out of memory?), or crashed in compiled code"
     return str(error) if isinstance(error, ColumnMinerError) else f"{type(error).__name__}: {error}"
 
 

@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["joint_ratio", "joint_score"]
+__all__ = ["joint_ratio", "joint_score", "signs"]
 
 _CHUNK = 2**18
 """Numbers in a chunk of coefficients gathered for single events."""
@@ -84,3 +84,10 @@ def joint_score(
     slope = np.einsum("pb,pib->pi", totals, gradients) / sigma[:, np.newaxis]
     score = _values(weights, gradients, point) / _values(weights, coefficients, point)[:, np.newaxis]
     return np.asarray(score - slope[point])
+
+
+def signs(
+    weights: NDArray[np.float64], coefficients: NDArray[np.float64], point: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the sign of each event's weight at its point, (n,); see `joint_score`."""
+    return np.asarray(np.sign(_values(weights, coefficients, point)))

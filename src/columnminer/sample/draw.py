@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from columnminer.errors import ColumnMinerWarning, InputError, MissingError
 from columnminer.streams import key, uniform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from columnminer.store.weights import Block
     from columnminer.streams import Seed
 
-__all__ = ["DrawOptions", "Draws", "Events", "NegativeWeights", "draw", "with_background"]
+__all__ = ["DrawOptions", "Draws", "Events", "NegativeWeights", "Sampler", "with_background"]
 
 logger = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
 NegativeWeights: TypeAlias = Literal["clip", "refuse", "keep"]
 
 FEW_EVENTS = 100
@@ -92,8 +93,8 @@ class Draws:
 class Events:
     """The events of a partition with linear weights, to be passed over again and again, from memory if they are few.
 
-    The linear weights (n, n_benchmarks + 1) [pb] are benchmark weights of the signal and, in the last column, weights of
-    backgrounds. The weight of an event at theta is their product with (w_1(theta), ..., w_nb(theta), 1).
+    The linear weights (n, n_benchmarks + 1) [pb] are benchmark weights of the signal and, in the last column, weights
+    of backgrounds. The weight of an event at theta is their product with (w_1(theta), ..., w_nb(theta), 1).
     """
 
     def __init__(self, store: EventStore, partition: str, closest_to: NDArray[np.float64] | None = None) -> None:
@@ -168,6 +169,7 @@ class Sampler:
         self,
         points: NDArray[np.float64],
         counts: NDArray[np.int64],
+        *,
         name: str,
         rows: NDArray[np.int64],
         x: NDArray[np.floating],
@@ -216,9 +218,126 @@ class Sampler:
                 raise MissingError(msg)
             draws.totals[which], draws.n_eff[which] = group.columns, group.total**2 / group.squares
             draws.negative[which] = group.negative / group.total
-            targets = [np.sort(uniforms[ends[i] - counts[i] : ends[i]]) for i in which]
-            for point_in_group, first, found, block, columns in group.pick(targets):
-                into = rows[ends[which[point_in_group]] - counts[which[point_in_group]] + first :][: len(found)]
+            firsts = (ends - counts)[which]
+            targets = [np.sort(uniforms[f : f + c]) for f, c in zip(firsts, counts[which], strict=True)]
+            for i, done, found, block, columns in group.pick(targets):
+                into = rows[firsts[i] + done : firsts[i] + done + len(found)]
                 x[into], weights[into] = block.x[found], columns[found]
         self._report(points, draws)
         return draws
+
+    def _groups(self, points: NDArray[np.float64]) -> Iterator[tuple[NDArray[np.int64], Events]]:
+        """Yield the points that are drawn from the same events, with these events."""
+        if not self.closest_benchmark:
+            yield np.arange(len(points)), self._events.setdefault(None, Events(self.store, self.partition))
+            return
+        nearest = np.array([self.store.closest_benchmark(point) for point in points])
+        for name in dict.fromkeys(nearest.tolist()):
+            events = Events(self.store, self.partition, self.store.setup.theta(name))
+            yield np.flatnonzero(nearest == name), self._events.setdefault(name, events)
+
+    def _report(self, points: NDArray[np.float64], draws: Draws) -> None:
+        """Say what may be wrong with the draws."""
+        negative = float(draws.negative.max())
+        if negative > _ROUNDING:
+            share = (
+                f"negative weights make up to {negative:.2%} of the total at theta = {points[draws.negative.argmax()]}"
+            )
+            if self.negative_weights == "refuse":
+                msg = f'{share}: choose negative_weights="clip" or "keep"'
+                raise InputError(msg)
+            treatment = "they are drawn with their sign" if self.negative_weights == "keep" else "they count as zero"
+            warnings.warn(f"{share}; {treatment}", ColumnMinerWarning, stacklevel=5)
+        if self.trim is not None:
+            msg = f"events with more than 1 / {self.trim:g} of the total are left out: distributions are distorted"
+            warnings.warn(msg, ColumnMinerWarning, stacklevel=5)
+        few = draws.n_eff < FEW_EVENTS
+        if few.any():
+            least = int(draws.n_eff.argmin())
+            msg = (
+                f"{few.sum()} of {len(points)} parameter points have fewer than {FEW_EVENTS} effective events, down to "
+                f"{draws.n_eff[least]:.1f} at theta = {points[least]}, where the squared morphing weights sum to "
+                f"{self.store.setup.squared_weights(points[least])[0]:.3g}: stay closer to the benchmarks, or generate "
+                "events there"
+            )
+            warnings.warn(msg, ColumnMinerWarning, stacklevel=5)
+        logger.info("effective number of events: %.0f to %.0f", draws.n_eff.min(), draws.n_eff.max())
+
+
+class _Group:
+    """Some points that are drawn from the same events."""
+
+    def __init__(self, events: Events, coefficients: NDArray[np.float64], *, by_size: bool) -> None:
+        self.events, self.coefficients, self.by_size = events, coefficients, by_size
+        self.limit: NDArray[np.float64] | None = None
+
+    def _probabilities(self, columns: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Yield a few points with what their events are drawn in proportion to, (n_points, n), not normalised.
+
+        The array is used again for the next points: fresh memory for each would cost more than the sums themselves.
+        """
+        step = max(_CHUNK // len(columns), 1)
+        buffer = np.empty((min(step, len(self.coefficients)), len(columns)))
+        transposed = np.ascontiguousarray(columns.T)
+        for start in range(0, len(self.coefficients), step):
+            which = slice(start, min(start + step, len(self.coefficients)))
+            weights = np.matmul(self.coefficients[which], transposed, out=buffer[: which.stop - start])
+            if self.by_size:
+                np.abs(weights, out=weights)
+            else:
+                np.maximum(weights, 0.0, out=weights)
+            if self.limit is not None:
+                weights[weights > self.limit[which, np.newaxis]] = 0.0
+            yield which, weights
+
+    def sum(self) -> None:
+        """Pass over the events for the sums behind `Draws`."""
+        self.total, self.squares = np.zeros((2, len(self.coefficients)))
+        self.columns = np.zeros(self.coefficients.shape[1])
+        for _, columns in self.events:
+            self.columns += columns.sum(axis=0)
+            for which, weights in self._probabilities(columns):
+                self.total[which] += weights.sum(axis=1)
+                self.squares[which] += np.einsum("pn,pn->p", weights, weights)
+
+    @property
+    def negative(self) -> NDArray[np.float64]:
+        """Sum of |W| over events of negative weight, (n_points,): it is the excess over the sum of W, once or twice."""
+        excess = self.total - self.coefficients @ self.columns
+        return np.maximum(excess / 2.0 if self.by_size else excess, 0.0)
+
+    def pick(
+        self, uniforms: list[NDArray[np.float64]]
+    ) -> Iterator[tuple[int, int, NDArray[np.int64], Block, NDArray[np.float64]]]:
+        """Find the events that ascending uniform numbers point to, (n_draws,) for each point.
+
+        Yields
+        ------
+        tuple
+            Point, number of its draws found before, positions of the found events in the block, the block, its weights.
+        """
+        done = np.zeros(len(uniforms), dtype=np.int64)
+        carry = np.zeros(len(uniforms))
+        for (block, columns), is_last in _with_last(iter(self.events)):
+            sums = np.empty(len(columns))
+            for which, weights in self._probabilities(columns):
+                for i, row in enumerate(weights, start=which.start):
+                    np.cumsum(row, out=sums)
+                    wanted = uniforms[i][done[i] :] * self.total[i] - carry[i]
+                    if not is_last:
+                        wanted = wanted[: np.searchsorted(wanted, sums[-1])]
+                    # Rounding may leave a target at or above the last sum: it belongs to the last event with weight.
+                    found = np.searchsorted(sums, np.minimum(wanted, np.nextafter(sums[-1], 0.0)), side="right")
+                    if len(found):
+                        yield i, int(done[i]), found, block, columns
+                    done[i] += len(found)
+                    carry[i] += sums[-1]
+
+
+def _with_last(items: Iterator[Item]) -> Iterator[tuple[Item, bool]]:
+    """Yield each item, and whether it is the last."""
+    item = next(items, None)
+    while item is not None:
+        following = next(items, None)
+        yield item, following is None
+        item = following

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from columnminer.errors import InputError
+from columnminer.store.samplestore import SampleStore
 
 if TYPE_CHECKING:
-    import numpy as np
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 __all__ = ["ARRAYS", "Samples"]
@@ -91,3 +95,29 @@ class Samples:
             if chosen[name] is not None:
                 chosen[name] = chosen[name][events]
         return Samples(**chosen)
+
+    def write(self, path: str | Path, *, replace: bool = False) -> SampleStore:
+        """Write the samples as a SampleStore.
+
+        Raises
+        ------
+        OutputExistsError
+            If the output exists, and is not to be replaced.
+        """
+        arrays = {name: getattr(self, name) for name in (*ARRAYS, "n_eff")}
+        names = {"feature_names": list(self.feature_names), "parameter_names": list(self.parameter_names)}
+        drawn_from = {"store_hash": self.store_hash, "partition": self.partition}
+        return SampleStore.write(path, arrays, names | drawn_from, replace=replace)
+
+    @classmethod
+    def of(cls, samples: Samples | SampleStore) -> Samples:
+        """Return samples as arrays in memory, reading them if they are stored."""
+        if isinstance(samples, Samples):
+            return samples
+        return cls(
+            **{name: np.asarray(samples[name][:]) for name in (*ARRAYS, "n_eff") if name in samples},
+            feature_names=tuple(samples.attributes["feature_names"]),
+            parameter_names=tuple(samples.attributes["parameter_names"]),
+            store_hash=samples.attributes["store_hash"],
+            partition=samples.attributes["partition"],
+        )

@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from columnminer.errors import InputError
-from columnminer.sample.augment import joint_ratio, joint_score
-from columnminer.sample.draw import draw, with_background
+from columnminer.sample.augment import joint_ratio, joint_score, signs
+from columnminer.sample.draw import Sampler, with_background
 from columnminer.sample.points import counts, parameter_points
-from columnminer.sample.samples import ARRAYS, Samples
+from columnminer.sample.samples import Samples
 from columnminer.streams import seed_sequence
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from columnminer.model.setup import Setup
@@ -45,6 +47,7 @@ def sample_ratio(
     n_theta: int | None = 1000,
     seed: Seed = 0,
     partition: str = "train",
+    out: str | Path | None = None,
     **options: Unpack[DrawOptions],
 ) -> Samples:
     """Draw half of n events from numerator points theta0 and half from denominator points theta1, with their gold.
@@ -63,6 +66,8 @@ def sample_ratio(
         Points to draw from a prior; None: a new one for every event.
     seed
         Of the points, the draws and the order of the events.
+    out
+        Folder of a SampleStore to write the samples to as well.
     **options
         Fields of `draw.DrawOptions`: negative_weights, closest_benchmark, trim, dtype.
 
@@ -75,6 +80,8 @@ def sample_ratio(
     ------
     InputError, UnknownNameError, MissingError
         If points, weights or options are not what they should be; see `draw` and `Setup.thetas`.
+    OutputExistsError
+        If `out` exists.
 
     Warns
     -----
@@ -82,7 +89,8 @@ def sample_ratio(
         If some points have too few effective events, or weights were clipped or trimmed.
     """
     scores = ("t_xz",) if _has_gradients(store.setup) else ()
-    return _ratio(store, (theta0, theta1), n, n_theta, seed, partition, scores, options)
+    sampler = Sampler(store, partition, seed, **options)
+    return _written(_ratio(sampler, (theta0, theta1), n, n_theta, scores), out)
 
 
 def sample_double_ratio(
@@ -94,6 +102,7 @@ def sample_double_ratio(
     n_theta: int | None = 1000,
     seed: Seed = 0,
     partition: str = "train",
+    out: str | Path | None = None,
     **options: Unpack[DrawOptions],
 ) -> Samples:
     """Draw as `sample_ratio` does, with the joint scores t_xz at theta0 and t_xz1 at theta1.
@@ -103,7 +112,9 @@ def sample_double_ratio(
     MissingError
         If the set-up has no gradients at a point.
     """
-    return _ratio(store, (theta0, theta1), n, n_theta, seed, partition, ("t_xz", "t_xz1"), options)
+    scores = ("t_xz", "t_xz1")
+    sampler = Sampler(store, partition, seed, **options)
+    return _written(_ratio(sampler, (theta0, theta1), n, n_theta, scores), out)
 
 
 def sample_local(
@@ -114,6 +125,7 @@ def sample_local(
     n_theta: int | None = 1000,
     seed: Seed = 0,
     partition: str = "train",
+    out: str | Path | None = None,
     **options: Unpack[DrawOptions],
 ) -> Samples:
     """Draw n events at theta, with the joint score there; see `sample_ratio` for the arguments.
@@ -128,7 +140,8 @@ def sample_local(
     MissingError
         If the set-up has no gradients at a point, or no event has weight there.
     """
-    return _single(store, theta, n, n_theta, seed, partition, "local", options)
+    sampler = Sampler(store, partition, seed, **options)
+    return _written(_single(sampler, theta, n, n_theta, "local"), out)
 
 
 def sample_plain(
@@ -139,6 +152,7 @@ def sample_plain(
     n_theta: int | None = 1000,
     seed: Seed = 0,
     partition: str = "train",
+    out: str | Path | None = None,
     **options: Unpack[DrawOptions],
 ) -> Samples:
     """Draw n events at theta, without gold; see `sample_ratio` for the arguments.
@@ -148,7 +162,8 @@ def sample_plain(
     Samples
         In random order: x and theta0 (the point).
     """
-    return _single(store, theta, n, n_theta, seed, partition, "plain", options)
+    sampler = Sampler(store, partition, seed, **options)
+    return _written(_single(sampler, theta, n, n_theta, "plain"), out)
 
 
 def sample_test(
@@ -159,6 +174,7 @@ def sample_test(
     n_theta: int | None = 1000,
     seed: Seed = 0,
     partition: str = "test",
+    out: str | Path | None = None,
     **options: Unpack[DrawOptions],
 ) -> Samples:
     """Draw n test events at theta, without gold; see `sample_ratio` for the arguments.
@@ -168,98 +184,106 @@ def sample_test(
     Samples
         In random order: x and theta0 (the point).
     """
-    return _single(store, theta, n, n_theta, seed, partition, "test", options)
+    sampler = Sampler(store, partition, seed, **options)
+    return _written(_single(sampler, theta, n, n_theta, "test"), out)
 
 
-def _ratio(
-    store: EventStore,
-    theta: tuple[Any, Any],
-    n: int,
-    n_theta: int | None,
-    seed: Seed,
-    partition: str,
-    scores: tuple[str, ...],
-    options: DrawOptions,
-) -> Samples:
+def _ratio(sampler: Sampler, theta: tuple[Any, Any], n: int, n_theta: int | None, scores: tuple[str, ...]) -> Samples:
+    """Draw for both classes into one set of arrays, straight into random rows, and mine the gold there."""
     if n < 2:
         msg = f"a ratio needs events of both classes: n must be 2 or more, not {n}"
         raise InputError(msg)
+    setup, seed = sampler.store.setup, sampler.seed
     sizes = (n - n // 2, n // 2)
     points = [
-        parameter_points(t, store.setup, n_theta=n_theta, n=size, seed=seed, name=f"theta{label}")
-        for label, (t, size) in enumerate(zip(theta, sizes, strict=True))
+        parameter_points(t, setup, n_theta=n_theta, n=size, seed=seed, name=f"theta{y}")
+        for y, (t, size) in enumerate(zip(theta, sizes, strict=True))
     ]
     n_pairs = max(map(len, points))
     which = [np.arange(n_pairs) % len(p) for p in points]
-    coefficients = [with_background(store.setup.weights(p), 1.0)[w] for p, w in zip(points, which, strict=True)]
-    gradients = {
-        name: with_background(store.setup.weight_gradients(points[i]), 0.0)[which[i]] for i, name in enumerate(scores)
-    }
-    parts: dict[str, list[NDArray[Any]]] = {}
-    n_eff = []
+    rows = np.split(_random_order(n, seed), [sizes[0]])
+    x, weights = sampler.buffers(n)
+    pair = np.empty(n, dtype=np.int64)
+    draws = []
     for label, size in enumerate(sizes):
         events = counts(size, n_pairs)
         order = np.argsort(which[label], kind="stable")  # pairs in the order of their points, as events are drawn
-        pair = np.repeat(order, events[order])
+        pair[rows[label]] = np.repeat(order, events[order])
         per_point = np.bincount(which[label], weights=events, minlength=len(points[label])).astype(np.int64)
-        draws = draw(store, points[label], per_point, seed=seed, name=f"y{label}", partition=partition, **options)
-        totals = draws.totals[which[label]]
-        n_eff.append(draws.n_eff)
-        columns = {"x": draws.x, "weights": draws.sign, "y": np.full(size, float(label))}
-        columns |= {f"theta{i}": points[i][which[i]][pair] for i in range(2)}
-        columns["r_xz"] = joint_ratio(draws.weights, totals, *coefficients, pair)
-        for i, (name, slopes) in enumerate(gradients.items()):
-            columns[name] = joint_score(draws.weights, totals, coefficients[i], slopes, pair)
-        for name, values in columns.items():
-            parts.setdefault(name, []).append(values)
-    return _shuffled(store, parts, np.concatenate(n_eff), seed, partition)
+        name = f"y{label}"
+        draws.append(sampler.draw(points[label], per_point, name=name, rows=rows[label], x=x, weights=weights))
+
+    y = np.zeros(n, dtype=np.int64)
+    y[rows[1]] = 1
+    # The gold of an event is normalised with the cross sections of the events that it was drawn from.
+    case = pair + n_pairs * y
+    totals = np.concatenate([d.totals[w] for d, w in zip(draws, which, strict=True)])
+    coefficients = [np.tile(with_background(setup.weights(p))[w], (2, 1)) for p, w in zip(points, which, strict=True)]
+    gold = {"r_xz": joint_ratio(weights, totals, coefficients[0], coefficients[1], case)}
+    for i, name in enumerate(scores):
+        gradients = with_background(setup.weight_gradients(points[i]), 0.0)[which[i]]
+        gold[name] = joint_score(weights, totals, coefficients[i], np.tile(gradients, (2, 1, 1)), case)
+    if sampler.negative_weights == "keep":
+        gold["weights"] = signs(weights, np.concatenate([coefficients[0][:n_pairs], coefficients[1][n_pairs:]]), case)
+    return _samples(
+        sampler,
+        x,
+        np.concatenate([d.n_eff for d in draws]),
+        theta0=points[0][which[0]][pair],
+        theta1=points[1][which[1]][pair],
+        y=y,
+        **gold,
+    )
 
 
-def _single(
-    store: EventStore,
-    theta: Any,
-    n: int,
-    n_theta: int | None,
-    seed: Seed,
-    partition: str,
-    name: str,
-    options: DrawOptions,
-) -> Samples:
+def _single(sampler: Sampler, theta: Any, n: int, n_theta: int | None, name: str) -> Samples:
     if n < 1:
         msg = f"n must be positive, not {n}"
         raise InputError(msg)
-    points = parameter_points(theta, store.setup, n_theta=n_theta, n=n, seed=seed, name="theta")
-    gradients = with_background(store.setup.weight_gradients(points), 0.0) if name == "local" else None
-    draws = draw(store, points, counts(n, len(points)), seed=seed, name=name, partition=partition, **options)
-    columns = {"x": draws.x, "weights": draws.sign, "theta0": points[draws.point]}
+    setup, seed = sampler.store.setup, sampler.seed
+    points = parameter_points(theta, setup, n_theta=n_theta, n=n, seed=seed, name="theta")
+    events = counts(n, len(points))
+    rows = _random_order(n, seed)
+    x, weights = sampler.buffers(n)
+    point = np.empty(n, dtype=np.int64)
+    point[rows] = np.repeat(np.arange(len(points)), events)
+    coefficients = with_background(setup.weights(points))
+    gradients = with_background(setup.weight_gradients(points), 0.0) if name == "local" else None
+    draws = sampler.draw(points, events, name=name, rows=rows, x=x, weights=weights)
+    gold = {}
     if gradients is not None:
-        coefficients = with_background(store.setup.weights(points), 1.0)
-        columns["t_xz"] = joint_score(draws.weights, draws.totals, coefficients, gradients, draws.point)
-    return _shuffled(store, {key: [values] for key, values in columns.items()}, draws.n_eff, seed, partition)
+        gold["t_xz"] = joint_score(weights, draws.totals, coefficients, gradients, point)
+    if sampler.negative_weights == "keep":
+        gold["weights"] = signs(weights, coefficients, point)
+    return _samples(sampler, x, draws.n_eff, theta0=points[point], **gold)
+
+
+def _written(samples: Samples, out: str | Path | None) -> Samples:
+    if out is not None:
+        samples.write(out)
+    return samples
 
 
 def _has_gradients(setup: Setup) -> bool:
     return setup.morphing is not None or setup.differences is not None
 
 
-def _shuffled(
-    store: EventStore, parts: dict[str, list[NDArray[Any]]], n_eff: NDArray[np.float64], seed: Seed, partition: str
+def _random_order(n: int, seed: Seed) -> NDArray[np.int64]:
+    return np.random.default_rng(seed_sequence(seed, "order")).permutation(n)
+
+
+def _samples(
+    sampler: Sampler,
+    x: NDArray[np.floating],
+    n_eff: NDArray[np.float64],
+    **arrays: NDArray[np.float64] | NDArray[np.int64],
 ) -> Samples:
-    """Put the parts of each array together, in one random order for all, in the precision of x."""
-    if not any((sign < 0).any() for sign in parts["weights"]):
-        del parts["weights"]
-    dtype = parts["x"][0].dtype
-    order = np.random.default_rng(seed_sequence(seed, "shuffle")).permutation(sum(map(len, parts["x"])))
-    arrays = {
-        name: np.concatenate([values.astype(dtype, copy=False) for values in parts[name]])[order]
-        for name in ARRAYS
-        if name in parts
-    }
     return Samples(
-        **arrays,
-        feature_names=store.observable_names,
-        parameter_names=tuple(store.setup.parameter_names),
+        x=x,
+        **{name: values.astype(x.dtype) for name, values in arrays.items()},
+        feature_names=sampler.store.observable_names,
+        parameter_names=tuple(sampler.store.setup.parameter_names),
         n_eff=n_eff,
-        store_hash=store.hash,
-        partition=partition,
+        store_hash=sampler.store.hash,
+        partition=sampler.partition,
     )

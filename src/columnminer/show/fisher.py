@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
-    from columnminer.infer.fisher import Information
+    from columnminer.infer.information import Information
     from columnminer.show.style import Look
 
 __all__ = ["plot_information"]

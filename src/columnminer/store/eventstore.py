@@ -14,7 +14,7 @@ import zarr
 
 from columnminer.errors import FileFormatError, InputError, MissingError, UnknownNameError, did_you_mean
 from columnminer.model.setup import Setup
-from columnminer.store.mixing import mixing_scales
+from columnminer.store.mixing import mixing_scales, require_complete
 from columnminer.store.partition import PARTITIONS, partition_code
 from columnminer.store.samples import SampleInfo
 from columnminer.store.weights import Block, CrossSection, Moments, NuisanceColumn, nuisance_points
@@ -95,6 +95,11 @@ class EventStore:
     def nuisances(self) -> tuple[NuisanceColumn, ...]:
         """Nuisance parameters, in the order of nu."""
         return tuple(NuisanceColumn(**c) for c in self.attributes["nuisances"])
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the events were recorded: then they have no weights."""
+        return any(s.data for s in self.samples)
 
     @property
     def nuisance_names(self) -> tuple[str, ...]:
@@ -190,8 +195,10 @@ class EventStore:
         UnknownNameError
             If there is no such partition.
         MissingError
-            If the events have no weights or none are left of the signal or of a background.
+            If a partition has no events of the signal or of a background (a slice may).
         """
+        if not isinstance(partition, slice):
+            self._require_complete(partition, closest_to)
         scale = self._scales(partition, closest_to)
         code = None if isinstance(partition, slice) or partition == "all" else partition_code(partition)
         start, stop = self._range(partition)
@@ -299,6 +306,10 @@ class EventStore:
         nus = nuisance_points(nu, self.nuisances, n_theta)
         events = (partition.start, partition.stop, partition.step) if isinstance(partition, slice) else partition
         nearest = None if closest_to is None else self.closest_benchmark(closest_to)
+        if self.recorded:
+            msg = f"{self.path} holds recorded events, which have no weights and so no cross section"
+            raise MissingError(msg)
+        self._require_complete(partition, closest_to)
         for point in np.unique(nus, axis=0):
             key = (events, nearest, point.tobytes())
             if key not in self._moments:
@@ -347,12 +358,15 @@ class EventStore:
         return np.array([s.partition_counts[code] for s in self.samples], dtype=np.int64)
 
     def _scales(self, partition: str | slice, closest_to: Any) -> NDArray[np.float64]:
-        """Return what the stored weights of each sample are multiplied with, (n_samples,)."""
-        if not self.weights.shape[1]:
-            msg = f"{self.path} holds recorded events, which have no weights"
-            raise MissingError(msg)
+        """Return what the stored weights of each sample are multiplied with, (n_samples,); 0 leaves it out."""
+        if self.recorded:
+            return np.ones(len(self.samples))
         nearest = None if closest_to is None else self.closest_benchmark(closest_to)
-        return mixing_scales(self.samples, self._counts(partition), f"partition {partition!r} of {self.path}", nearest)
+        return mixing_scales(self.samples, self._counts(partition), nearest)
+
+    def _require_complete(self, partition: str | slice, closest_to: Any) -> None:
+        nearest = None if closest_to is None else self.closest_benchmark(closest_to)
+        require_complete(self.samples, self._counts(partition), f"partition {partition!r} of {self.path}", nearest)
 
 
 def _read(array: Any, rows: slice, keep: NDArray[np.int64]) -> NDArray[Any]:

@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 
     from columnminer.store.samples import SampleInfo
 
-__all__ = ["mixing_scales"]
+__all__ = ["mixing_scales", "require_complete"]
 
 
 def mixing_scales(
-    samples: Sequence[SampleInfo], counts: NDArray[np.int64], where: str, benchmark: str | None = None
+    samples: Sequence[SampleInfo], counts: NDArray[np.int64], benchmark: str | None = None
 ) -> NDArray[np.float64]:
-    """Return what the stored weights of each sample are multiplied with, (n_samples,); 0 leaves the sample out.
+    """Return what the stored weights of each sample are multiplied with, (n_samples,).
+
+    0 leaves a sample out: those of other benchmarks, backgrounds without events, the signal where it has none at all.
 
     Parameters
     ----------
@@ -39,34 +41,38 @@ def mixing_scales(
         What is stored.
     counts
         (n_samples,) how many stored events of each are in the partition.
-    where
-        What to call the partition in messages.
     benchmark
         Only signal samples generated at this benchmark; None: all.
-
-    Raises
-    ------
-    MissingError
-        If no events are left of the signal, or of a background.
     """
-    if counts.sum() == 0:
-        msg = f"there are no events in {where}"
-        raise MissingError(msg)
     stored = np.array([s.n_events for s in samples])
     generated = np.array([s.n_generated for s in samples], dtype=np.float64)
     background = np.array([s.background for s in samples])
     # A sample of which nothing passed the selection has no fraction of its own: it takes that of the others.
-    kept = np.where(stored > 0, counts / np.maximum(stored, 1), counts.sum() / stored.sum())
-    scales = np.zeros(len(samples))
+    kept = np.where(stored > 0, counts / np.maximum(stored, 1), counts.sum() / max(stored.sum(), 1))
     signal = ~background & np.array([benchmark in {None, s.benchmark} for s in samples])
-    if signal.any():
-        if not counts[signal].any():
-            msg = f"there are no signal events in {where}"
-            raise MissingError(msg)
+    scales = np.zeros(len(samples))
+    if counts[signal].any():
         scales[signal] = generated[signal] / (generated[signal] @ kept[signal])
-    for i in np.flatnonzero(background & (stored > 0)).tolist():
-        if not counts[i]:
-            msg = f"there are no events of background {samples[i].name!r} in {where}"
-            raise MissingError(msg)
-        scales[i] = 1.0 / kept[i]
+    present = background & (counts > 0)
+    scales[present] = 1.0 / kept[present]
     return scales
+
+
+def require_complete(
+    samples: Sequence[SampleInfo], counts: NDArray[np.int64], where: str, benchmark: str | None = None
+) -> None:
+    """Refuse to take for a cross section what lacks the signal or a background.
+
+    Raises
+    ------
+    MissingError
+        If the partition has no events of the signal (though the store has), or of a background.
+    """
+    signal = [i for i, s in enumerate(samples) if not s.background and benchmark in {None, s.benchmark}]
+    if signal and not counts[signal].any():
+        msg = f"there are no signal events in {where}"
+        raise MissingError(msg)
+    for sample, count in zip(samples, counts.tolist(), strict=True):
+        if sample.background and sample.n_events and not count:
+            msg = f"there are no events of background {sample.name!r} in {where}"
+            raise MissingError(msg)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from columnminer.errors import InputError
-from columnminer.formats.reader import open_reader
+from columnminer.formats.opening import open_reader
 from columnminer.store.samples import fingerprint
 from columnminer.store.weightcolumns import WeightColumns
 from columnminer.streams import key
@@ -59,7 +59,7 @@ class Source:
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def stream(self, seed: int, purpose: str) -> int:
-        """Key of random numbers of the file: they belong to its content, wherever it lies and whatever lies beside it."""
+        """Key of random numbers of the file: they belong to its content, wherever it lies and whatever beside it."""
         return key(seed, purpose, int(self.fingerprint[:16], 16))
 
 

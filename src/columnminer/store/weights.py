@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from columnminer.errors import InputError, UnknownNameError, did_you_mean
+from columnminer.errors import InputError, MissingError, UnknownNameError, did_you_mean
 from columnminer.model.systematics import nuisance_coefficients, nuisance_factor, nuisance_log_gradients
 
 if TYPE_CHECKING:
@@ -165,6 +165,9 @@ class Block:
         self, coefficients: NDArray[np.float64], background: NDArray[np.float64] | float
     ) -> NDArray[np.float64]:
         """Return weights (k, n) from coefficients (k, n_benchmarks), with `background` in place for backgrounds."""
+        if not self.benchmark_weights.shape[1]:
+            msg = "recorded events have no weights"
+            raise MissingError(msg)
         combined = coefficients @ self.benchmark_weights.T
         if self.background.any():
             combined = np.where(self.background, background, combined)

@@ -1,0 +1,192 @@
+"""The command line: thin, over `pipeline`.
+
+Results go to the standard output, all else to the standard error: bars on a terminal, plain log lines elsewhere. Bad
+input ends with status 2 and one line. What a command needs is imported when it runs, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table as RichTable
+
+from columnminer.errors import ColumnMinerError, ColumnMinerWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from columnminer.pipeline.steps import Running
+    from columnminer.show.report import Table
+
+__all__ = ["main"]
+
+_log = logging.getLogger("columnminer")
+
+_PATH = click.Path(path_type=Path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, and end the process."""
+    _set_up_logging()
+    try:
+        columnminer.main(args=arguments, prog_name="columnminer", standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; the same command goes on from here", 130)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except (ColumnMinerError, OSError) as error:
+        _fail(str(error), 2)
+
+
+def _fail(message: str, status: int) -> None:
+    click.echo(f"columnminer: {' '.join(message.split())}", err=True)
+    sys.exit(status)
+
+
+def _set_up_logging() -> None:
+    console = Console(stderr=True)
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    _log.handlers[:] = [handler]
+    _log.setLevel(logging.INFO)
+    _log.propagate = False
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+        if issubclass(category, ColumnMinerWarning):
+            _log.warning("warning: %s", message)
+        else:
+            shown(message, category, *place, **options)
+
+    warnings.showwarning = show
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="columnminer", message="%(prog)s %(version)s")
+def columnminer() -> None:
+    """From collision events to statements about theory parameters."""
+
+
+def _running_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--quiet", is_flag=True, help="Show no progress."),
+        click.option("--scheduler", metavar="ADDRESS", help="Run on the dask cluster with this scheduler."),
+        click.option(
+            "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@columnminer.command()
+@click.option("--out", type=_PATH, default=Path("demo"), show_default=True, help="Output folder.")
+@_running_options
+def demo(out: Path, workers: int, scheduler: str | None, *, quiet: bool) -> None:
+    """Run a whole analysis on generated events.
+
+    Lepton pairs of the built-in generator are written to LHE files, read, selected and stored; a likelihood ratio and a
+    score are learned; limits and information follow, beside those of the exact likelihood, and a report with pictures.
+    The analysis file is left in the output folder, to change and to run again: only what depends on the change is done.
+    """
+    from columnminer.pipeline.stages import Workspace  # noqa: PLC0415
+
+    file = Workspace(out).folder / "analysis.yaml"
+    if not file.exists():
+        text = files("columnminer.pipeline").joinpath("demo.yaml").read_text(encoding="utf-8")
+        temporary = file.with_name(".analysis.yaml.new")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(file)
+    _run(file, out, workers, scheduler, quiet=quiet)
+
+
+@columnminer.command()
+@click.argument("analysis", type=_PATH)
+@click.option("--out", type=_PATH, help="Output folder.  [default: the name of the file, without its ending]")
+@_running_options
+def run(analysis: Path, out: Path | None, workers: int, scheduler: str | None, *, quiet: bool) -> None:
+    """Run the analysis that the YAML file ANALYSIS describes.
+
+    Each of its stages leaves a folder in the output folder. What is there and was made from the same options and files
+    is kept, so that an interrupted run goes on, and after a change only what depends on it is done again.
+    """
+    _run(analysis, Path(analysis.stem) if out is None else out, workers, scheduler, quiet=quiet)
+
+
+def _run(file: Path, out: Path, workers: int, scheduler: str | None, *, quiet: bool) -> None:
+    from columnminer.pipeline.analysis import Analysis  # noqa: PLC0415
+    from columnminer.pipeline.reporting import result_tables  # noqa: PLC0415
+
+    if quiet:
+        _log.setLevel(logging.WARNING)
+    analysis = Analysis(file, out, _running(workers, scheduler, quiet=quiet))
+    _print(result_tables(analysis.run()))
+    click.echo(f"Report: {analysis.report}")
+
+
+def _running(workers: int, scheduler: str | None, *, quiet: bool) -> Running:
+    from columnminer.pipeline.steps import Running  # noqa: PLC0415
+
+    if scheduler is None:
+        return Running(workers=workers, progress=not quiet)
+    from columnminer.run.clusters import connect  # noqa: PLC0415 - takes half a second
+
+    return Running(client=connect(scheduler), progress=not quiet)
+
+
+@columnminer.command()
+@click.argument("path", type=_PATH)
+def inspect(path: Path) -> None:
+    """Describe a store, samples, an estimator, a set-up, event files, an analysis or a MadMiner file."""
+    from columnminer.pipeline.describe import describe  # noqa: PLC0415
+
+    _print(describe(path))
+
+
+@columnminer.command("import-madminer")
+@click.argument("file", type=_PATH)
+@click.argument("out", type=_PATH)
+@click.option("--in-order", is_flag=True, help="Cut the file at 60 and 80 %, as MadMiner does, instead of at random.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random partition.")
+def import_madminer(file: Path, out: Path, seed: int, *, in_order: bool) -> None:
+    """Write the events of the MadMiner FILE (.h5) as the event store OUT."""
+    from columnminer.pipeline.describe import describe  # noqa: PLC0415
+    from columnminer.store import madminer  # noqa: PLC0415
+
+    madminer.import_madminer(file, out, partition="in_order" if in_order else (0.6, 0.2, 0.2), seed=seed)
+    _print(describe(out))
+
+
+def _print(tables: Iterable[Table]) -> None:
+    """Print tables: with lines on a terminal, in plain columns elsewhere."""
+    console = Console()
+    for table in tables:
+        if console.is_terminal:
+            lines = RichTable(title=table.caption, title_justify="left", header_style="bold")
+            for heading in table.head:
+                lines.add_column(heading, overflow="fold")
+            for row in table.rows:
+                lines.add_row(*row)
+            console.print(lines)
+            continue
+        rows = [table.head, *table.rows] if any(table.head) else table.rows
+        widths = [max(len(row[i]) for row in rows) for i in range(len(table.head))]
+        click.echo(table.caption)
+        for row in rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            click.echo(f"  {'  '.join(cells)}".rstrip())
+        click.echo()

@@ -1,0 +1,42 @@
+"""Finding the reader for a file by what is in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from columnminer.errors import FileFormatError
+from columnminer.formats.lhe import LHEReader
+from columnminer.formats.window import Window
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from columnminer.formats.reader import Reader
+
+__all__ = ["open_reader"]
+
+
+def open_reader(path: str | PathLike[str], *, digest: bool = False) -> Reader:
+    """Return a reader of the events in a file; names do not matter, and gzip is seen through.
+
+    Parameters
+    ----------
+    path
+        File to read.
+    digest
+        Whether `Reader.content` is wanted.
+
+    Raises
+    ------
+    FileFormatError
+        If the file has no format that is known here.
+    InputError
+        If the file cannot be opened.
+    """
+    with Window(str(path)) as window:
+        window.advance(0)
+        start = window.bytes()
+    if b"<LesHouchesEvents" in start:
+        return LHEReader(path, digest=digest)
+    msg = f"{path}: no event file of a known format (LHE, plain or gzip); it begins with {start[:30]!r}"
+    raise FileFormatError(msg)

@@ -1,0 +1,116 @@
+"""What a file or folder is, in a few tables: stores, samples, estimators, set-ups, event files, outputs of analyses."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import zarr
+
+from columnminer.errors import FileFormatError, InputError
+from columnminer.formats.opening import open_reader
+from columnminer.learn.estimators import load_estimator
+from columnminer.model.setup import Setup
+from columnminer.pipeline.tables import benchmark_table, cut_flow_table, file_table, parameter_table, sample_table
+from columnminer.show.report import Table
+from columnminer.store.eventstore import EVENTS_FORMAT, EventStore
+from columnminer.store.madminer import load_madminer_setup
+from columnminer.store.samplestore import SAMPLES_FORMAT, SampleStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["describe"]
+
+
+def describe(path: Path) -> list[Table]:
+    """Say what is at `path`.
+
+    Raises
+    ------
+    InputError
+        If there is nothing, or nothing that columnminer knows.
+    """
+    if not path.exists():
+        msg = f"{path}: there is no such file or folder"
+        raise InputError(msg)
+    if path.is_dir():
+        return _folder(path)
+    if path.suffix == ".json":
+        return _setup(Setup.load(path))
+    if path.suffix in {".h5", ".hdf5"}:
+        return [_facts("MadMiner file.", {"file": path.name}), *_setup(load_madminer_setup(path))]
+    return _events(path)
+
+
+def _facts(caption: str, facts: Mapping[str, Any]) -> Table:
+    return Table(["", ""], [[key, str(value)] for key, value in facts.items()], caption)
+
+
+def _folder(path: Path) -> list[Table]:
+    if (path / "zarr.json").is_file():
+        kind = zarr.open_group(str(path), mode="r").attrs.get("format")
+        if kind == EVENTS_FORMAT:
+            return _store(EventStore(path))
+        if kind == SAMPLES_FORMAT:
+            return _samples(SampleStore(path))
+    if (path / "estimator.json").is_file():
+        return _estimator(path)
+    if (path / ".columnminer").is_dir():
+        return _workspace(path)
+    msg = f"{path}: holds no store, estimator or analysis of columnminer"
+    raise FileFormatError(msg)
+
+
+def _store(store: EventStore) -> list[Table]:
+    parts = {f"events in {name}": store.n_events(name) for name in store.partition_names}
+    facts = {"events": len(store), **parts, "observables": ", ".join(store.observable_names), "hash": store.hash}
+    flow = cut_flow_table(store)
+    return [_facts("Event store.", facts), sample_table(store), *([flow] if flow else []), file_table(store)]
+
+
+def _samples(samples: SampleStore) -> list[Table]:
+    arrays = {name: f"{samples[name].shape} {samples[name].dtype}" for name in samples}
+    return [_facts("Sample store.", {"events": len(samples), **arrays, **samples.attributes})]
+
+
+def _estimator(path: Path) -> list[Table]:
+    estimator = load_estimator(path)
+    reference = zip(estimator.parameter_names, estimator.reference, strict=True)
+    facts = {
+        "kind": type(estimator).__name__,
+        "features": ", ".join(estimator.feature_names),
+        "reference": ", ".join(f"{name} = {value:g}" for name, value in reference),
+        "layers": ", ".join(str(width) for width in estimator.hidden),
+        "trained on": f"{estimator.partition} of store {estimator.store_hash}",
+        "epochs": len(estimator.history.train_loss),
+        "best validation loss": f"{estimator.history.validation_loss.min():.6g}",
+        **estimator.fitted.training,
+    }
+    return [_facts("Estimator.", facts)]
+
+
+def _setup(setup: Setup) -> list[Table]:
+    return [_facts("Set-up.", {"hash": setup.hash}), parameter_table(setup), benchmark_table(setup)]
+
+
+def _workspace(path: Path) -> list[Table]:
+    rows = []
+    for record in sorted(path.glob("**/stage.json")):
+        if ".columnminer" not in record.relative_to(path).parts:
+            stage = json.loads(record.read_text(encoding="utf-8"))
+            rows.append([stage["stage"], stage["key"][:16], ", ".join(stage["needs"])])
+    return [Table(["stage", "key", "needs"], rows, "Analysis: stages that are done.")]
+
+
+def _events(path: Path) -> list[Table]:
+    info = open_reader(path).info()
+    facts = {
+        "cross section [pb]": "unknown" if info.cross_section is None else f"{info.cross_section:.6g}",
+        "its error [pb]": "unknown" if info.cross_section_error is None else f"{info.cross_section_error:.2g}",
+        "weighting (IDWTUP)": "unknown" if info.weighting is None else info.weighting,
+        **info.attributes,
+    }
+    rows = [[name, info.weight_descriptions.get(name, "")] for name in info.weight_names]
+    return [_facts("Event file.", facts), Table(["weight", "description"], rows, "Weights.")]

@@ -1,0 +1,233 @@
+"""The results of an analysis, read back from its stages, as tables for people and as a report."""
+
+from __future__ import annotations
+
+import platform
+import re
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from columnminer.learn.estimators import load_estimator
+from columnminer.model.setup import Setup
+from columnminer.pipeline import steps
+from columnminer.pipeline.overview import load_overview
+from columnminer.pipeline.results import load_agreement, load_information, load_limits
+from columnminer.pipeline.tables import (
+    agreement_table,
+    benchmark_table,
+    cut_flow_table,
+    file_table,
+    information_table,
+    interval_table,
+    parameter_table,
+    point_table,
+    sample_table,
+)
+from columnminer.show.distributions import plot_distribution
+from columnminer.show.fisher import plot_information
+from columnminer.show.learning import plot_agreement, plot_learning
+from columnminer.show.limits import plot_limits
+from columnminer.show.morphing import plot_morphing_basis
+from columnminer.show.report import Paragraph, Picture, Section, Table, write_report
+from columnminer.store.eventstore import EventStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from columnminer.infer.information import Information
+    from columnminer.infer.limits import Limits
+    from columnminer.learn.history import History
+    from columnminer.pipeline.configuration import AnalysisConfig
+    from columnminer.pipeline.overview import Overview
+    from columnminer.pipeline.results import Agreement
+    from columnminer.show.report import Item
+
+__all__ = ["Results", "load_results", "report", "result_tables"]
+
+T = TypeVar("T")
+
+_PACKAGES = ("columnminer", "numpy", "scipy", "awkward", "vector", "numba", "zarr", "torch", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the stages of an analysis found.
+
+    Attributes
+    ----------
+    setup : Setup
+        Parameters, benchmarks, morphing.
+    store : EventStore
+        The simulated events.
+    overview : Overview
+        Cross sections, effective sample sizes, distributions.
+    histories : dict
+        Name of an estimator -> how its training went.
+    agreements : dict
+        Name of an estimator -> how it compares with the exact likelihood.
+    limits, observed_limits : dict
+        Name of an analysis -> its limits.
+    information : dict
+        Name of an analysis -> its Fisher information.
+    """
+
+    setup: Setup
+    store: EventStore
+    overview: Overview
+    histories: dict[str, History]
+    agreements: dict[str, Agreement]
+    limits: dict[str, Limits]
+    observed_limits: dict[str, Limits]
+    information: dict[str, Information]
+
+
+def load_results(folder: Path, stages: Sequence[str]) -> Results:
+    """Read the results of the named stages of a workspace."""
+
+    def read(kind: str, reader: Callable[[Path], T]) -> dict[str, T]:
+        names = [stage for stage in stages if stage.startswith(f"{kind}/")]
+        return {name.partition("/")[2]: reader(folder / name) for name in names}
+
+    return Results(
+        setup=Setup.load(folder / "setup" / "setup.json"),
+        store=EventStore(folder / "events" / steps.STORE),
+        overview=load_overview(folder / "overview"),
+        histories=read("estimators", lambda f: load_estimator(f / steps.ESTIMATOR).history),
+        agreements=read("agreement", load_agreement),
+        limits=read("limits", load_limits),
+        observed_limits=read("observed_limits", load_limits),
+        information=read("information", load_information),
+    )
+
+
+def result_tables(found: Results) -> list[Table]:
+    """Return the results in short: intervals, and how estimates compare with exact values."""
+    tables = []
+    if found.observed_limits:
+        tables.append(interval_table(found.observed_limits, "Observed intervals, other parameters profiled."))
+    if found.limits:
+        tables.append(interval_table(found.limits, "Expected intervals, other parameters profiled."))
+    if found.information:
+        tables.append(information_table(found.information))
+    if found.agreements:
+        tables.append(agreement_table(found.agreements))
+    return tables
+
+
+def report(folder: Path, results: Callable[[], Results], title: str, config: AnalysisConfig) -> None:
+    """Write ``report.html``."""
+    found = results()
+    sections = [
+        Section("Results", result_tables(found) or [Paragraph("No limits or information were asked for.")]),
+        _setup(found),
+        _events(found, config),
+        *([_training(found)] if found.histories else []),
+        *([_limits(found, config)] if found.limits else []),
+        *([_information(found, config)] if found.information else []),
+        _provenance(found, config),
+    ]
+    write_report(folder / "report.html", title, sections, footer=f"Written by columnminer {version('columnminer')}.")
+
+
+def _setup(found: Results) -> Section:
+    setup = found.setup
+    items: list[Item] = [parameter_table(setup), benchmark_table(setup)]
+    if setup.morphing is not None and np.isfinite(setup.space.bounds).all():
+        caption = (
+            "Sum of the squared morphing weights: where it is large, interpolated cross sections are small differences "
+            "of large numbers. Filled points are the basis."
+        )
+        items.append(Picture(plot_morphing_basis(setup), caption))
+    return Section("Set-up", items)
+
+
+def _events(found: Results, config: AnalysisConfig) -> Section:
+    store, overview = found.store, found.overview
+    flow = cut_flow_table(store)
+    items: list[Item] = [sample_table(store), *([flow] if flow else []), point_table(overview, len(store))]
+    for name, histograms in overview.distributions.items():
+        label, unit = _label(name, config)
+        items.append(Picture(plot_distribution(histograms, label=label, unit=unit), f"Distribution of {name}."))
+    return Section("Events", items)
+
+
+def _training(found: Results) -> Section:
+    items: list[Item] = [
+        Picture(plot_learning(history), f"Training of {name}: loss by epoch; epoch {history.best_epoch + 1} was kept.")
+        for name, history in found.histories.items()
+    ]
+    for name, result in found.agreements.items():
+        note = f"RMS {result.rms:.3g}\ncorrelation {result.correlation:.4f}"
+        items.append(
+            Picture(
+                plot_agreement(result.exact, result.estimated, quantity=result.quantity, note=note),
+                f"{name}: estimated against exact {result.quantity}, on test events.",
+            )
+        )
+    return Section("Estimators", items)
+
+
+def _limits(found: Results, config: AnalysisConfig) -> Section:
+    if config.limits is None:
+        return Section("Limits", [])
+    text = f"{config.limits.luminosity:g} pb\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT ONE}"
+    text += ", number of events included." if config.limits.include_rate else ", shapes only (but for the rate)."
+    items: list[Item] = []
+    for kind, limits in (("Observed", found.observed_limits), ("Expected", found.limits)):
+        if not limits:
+            continue
+        names = next(iter(limits.values())).parameter_names
+        if len(names) <= 2:
+            truth = found.setup.theta(config.limits.theta_true) if kind == "Expected" else None
+            labels = [_axis_label(name, config) for name in names]
+            items.append(Picture(plot_limits(limits, truth=truth, labels=labels), f"{kind} limits with {text}"))
+    return Section("Limits", items)
+
+
+def _information(found: Results, config: AnalysisConfig) -> Section:
+    items: list[Item] = []
+    shown = found.setup.parameter_names[:2]
+    if len(shown) == 2 and config.information is not None:
+        projected = {name: result.project(shown) for name, result in found.information.items()}
+        centre = found.setup.theta(config.information.theta)[:2]
+        labels = [_axis_label(name, config) for name in shown]
+        caption = f"Contours from the Fisher information with {config.information.luminosity:g} /pb."
+        items.append(Picture(plot_information(projected, centre=centre, labels=labels), caption))
+    return Section("Information", items)
+
+
+def _provenance(found: Results, config: AnalysisConfig) -> Section:
+    versions = [["Python", platform.python_version()]]
+    for package in _PACKAGES:
+        try:
+            versions.append([package, version(package)])
+        except PackageNotFoundError:
+            continue
+    return Section(
+        "Provenance",
+        [
+            file_table(found.store),
+            Table(
+                ["", ""],
+                [["seed", f"{config.seed}"], ["set-up", found.setup.hash], ["events", found.store.hash]],
+                "Seed of all random numbers, unless a stage has its own, and content hashes.",
+            ),
+            Table(["package", "version"], versions, "Versions."),
+        ],
+    )
+
+
+def _label(name: str, config: AnalysisConfig) -> tuple[str, str]:
+    """Return what a quantity is called, and its unit: a label ends in the unit in brackets."""
+    text = config.report.labels.get(name, name)
+    match = re.fullmatch(r"(.*\S)\s*\[([^\]]*)\]", text)
+    return (match[1], match[2]) if match else (text, "")
+
+
+def _axis_label(name: str, config: AnalysisConfig) -> str:
+    label, unit = _label(name, config)
+    return f"{label} [{unit}]" if unit else label

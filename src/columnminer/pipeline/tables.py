@@ -1,0 +1,143 @@
+"""What there is to say about set-ups, stores and results, as tables: for the terminal and for the report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from columnminer.observe.cutflow import CutFlow
+from columnminer.pipeline.results import profile_intervals
+from columnminer.show.report import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from columnminer.infer.information import Information
+    from columnminer.infer.limits import Limits
+    from columnminer.model.setup import Setup
+    from columnminer.pipeline.overview import Overview
+    from columnminer.pipeline.results import Agreement
+    from columnminer.store.eventstore import EventStore
+
+__all__ = [
+    "agreement_table",
+    "benchmark_table",
+    "cut_flow_table",
+    "file_table",
+    "information_table",
+    "interval_table",
+    "parameter_table",
+    "point_table",
+    "sample_table",
+]
+
+_LEVELS = (0.68, 0.95)
+_SINGULAR = 1e-10
+
+
+def parameter_table(setup: Setup) -> Table:
+    """Return the parameters of a set-up."""
+    rows = [
+        [p.name, p.description, f"{p.nominal:g}", "" if p.bounds is None else f"[{p.bounds[0]:g}, {p.bounds[1]:g}]"]
+        for p in (*setup.space, *setup.nuisance_parameters)
+    ]
+    return Table(["parameter", "description", "nominal", "range"], rows, "Parameters.")
+
+
+def benchmark_table(setup: Setup) -> Table:
+    """Return the benchmarks of a set-up, and which of them are the morphing basis."""
+    basis = () if setup.morphing is None else setup.morphing.basis
+    rows = [
+        [name, *(f"{value:.6g}" for value in point), "yes" if name in basis else ""]
+        for name, point in zip(setup.benchmark_names, setup.benchmark_points, strict=True)
+    ]
+    return Table(["benchmark", *setup.parameter_names, "in the morphing basis"], rows, "Benchmarks.")
+
+
+def sample_table(store: EventStore) -> Table:
+    """Return the samples of a store."""
+    rows = [
+        [
+            sample.name,
+            "recorded" if sample.data else "background" if sample.background else sample.benchmark or "",
+            f"{sample.n_generated}",
+            f"{sample.n_events}",
+            "" if sample.cross_section is None else f"{sample.cross_section:.5g}",
+        ]
+        for sample in store.samples
+    ]
+    head = ["sample", "generated at", "generated", "selected", "cross section [pb]"]
+    return Table(head, rows, "Samples; cross sections are those of all generated events.")
+
+
+def cut_flow_table(store: EventStore) -> Table | None:
+    """Return the cut flow of a store, a column for each sample; None where the store knows none."""
+    flows = {name: CutFlow.from_dict(flow) for name, flow in store.cut_flow.items() if flow}
+    if not flows:
+        return None
+    steps = next(iter(flows.values())).steps
+    rows = [[step, *(f"{flow.events[i]}" for flow in flows.values())] for i, step in enumerate(steps)]
+    return Table(["step", *flows], rows, "Cut flow: events left after each step.")
+
+
+def file_table(store: EventStore) -> Table:
+    """Return the files that a store was made from."""
+    rows = [[file.name, f"{file.size}", file.sha256] for sample in store.samples for file in sample.files]
+    return Table(["file", "bytes", "SHA-256"], rows, "Event files.")
+
+
+def point_table(overview: Overview, n_events: int) -> Table:
+    """Return cross sections and effective numbers of events at the points of an overview of `n_events` events."""
+    rows = [
+        [
+            name,
+            f"{value:.5g}",
+            f"{overview.error[name]:.2g}",
+            f"{overview.n_effective[name]:.0f}",
+            f"{overview.n_effective[name] / n_events:.1%}",
+        ]
+        for name, value in overview.cross_section.items()
+    ]
+    caption = "After the selection. As many unweighted events as are effective would have the same relative error."
+    return Table(["parameter point", "cross section [pb]", "error [pb]", "effective events", "of all"], rows, caption)
+
+
+def interval_table(limits: Mapping[str, Limits], caption: str) -> Table:
+    """Return the intervals of each parameter at 68 % and 95 %, by analysis."""
+    intervals = {name: profile_intervals(result, _LEVELS) for name, result in limits.items()}
+    rows = []
+    for parameter in next(iter(limits.values())).parameter_names:
+        for name, found in intervals.items():
+            own = [interval for interval in found if interval.parameter == parameter]
+            rows.append([parameter, name, f"{own[0].best_fit:.4g}", *(str(interval) for interval in own)])
+    return Table(["parameter", "analysis", "best fit", *(f"{level:.0%} CL" for level in _LEVELS)], rows, caption)
+
+
+def agreement_table(agreements: Mapping[str, Agreement]) -> Table:
+    """Return how estimators compare with the exact likelihood."""
+    rows = [
+        [name, result.quantity, f"{result.rms:.4f}", f"{np.std(result.exact):.4f}", f"{result.correlation:.5f}"]
+        for name, result in agreements.items()
+    ]
+    head = ["estimator", "quantity", "RMS of estimate - exact", "standard deviation of exact", "correlation"]
+    return Table(head, rows, "Estimates beside exact values, on test events.")
+
+
+def information_table(information: Mapping[str, Information]) -> Table:
+    """Return the errors that each Fisher information promises, the other parameters known or fitted."""
+    names = next(iter(information.values())).parameter_names
+    rows = []
+    for name, result in information.items():
+        matrix = np.asarray(result.information)
+        values = np.linalg.eigvalsh(matrix)
+        known = 1.0 / np.sqrt(np.diag(matrix))
+        closed = values[0] > _SINGULAR * values[-1]
+        fitted = np.sqrt(np.diag(np.linalg.inv(matrix))) if closed else np.full(len(names), np.inf)
+        rows += [
+            [parameter, name, f"{alone:.4g}", f"{together:.4g}" if np.isfinite(together) else "not constrained"]
+            for parameter, alone, together in zip(names, known, fitted, strict=True)
+        ]
+    rows.sort(key=lambda row: names.index(row[0]))
+    head = ["parameter", "analysis", "error, others known", "error, others fitted"]
+    return Table(head, rows, "Standard errors that the Fisher information promises.")

@@ -1,0 +1,164 @@
+"""SampleStore: training and test sets at rest in Zarr, one row for each drawn event.
+
+The arrays are those of `columnminer.sample`: x, theta0, theta1, y, r_xz, t_xz, t_xz1, weights, whichever the method
+needs. What their columns are called, and which events were drawn, stands in the attributes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from columnminer.errors import FileFormatError, InputError, UnknownNameError, did_you_mean
+from columnminer.store.arrays import write_arrays
+from columnminer.store.commit import staged
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import ArrayLike
+
+__all__ = ["SampleStore"]
+
+SAMPLES_FORMAT = "columnminer samples"
+FORMAT_VERSION = 1
+
+PER_SET = frozenset({"n_eff"})
+"""Arrays whose rows are not events."""
+
+
+class SampleStore:
+    """A training or test set at rest.
+
+    Parameters
+    ----------
+    path
+        Folder of the store.
+
+    Attributes
+    ----------
+    attributes : dict
+        What was given on writing: names of features and parameters, hash of the event store, partition, ...
+
+    Raises
+    ------
+    FileFormatError
+        If there is no such store, or one of a newer format.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            group = zarr.open_group(str(self.path), mode="r", zarr_format=3)
+        except (FileNotFoundError, ValueError) as error:
+            msg = f"{self.path} is not a sample store: no Zarr group is there"
+            raise FileFormatError(msg) from error
+        attributes: dict[str, Any] = dict(group.attrs)
+        if attributes.get("format") != SAMPLES_FORMAT:
+            msg = f"{self.path} is not a sample store: its format is {attributes.get('format')!r}"
+            raise FileFormatError(msg)
+        if attributes["format_version"] > FORMAT_VERSION:
+            msg = f"{self.path} has format version {attributes['format_version']}: update columnminer to read it"
+            raise FileFormatError(msg)
+        self._arrays: dict[str, Any] = {str(name): array for name, array in group.arrays()}
+        self.attributes: dict[str, Any] = attributes["samples"]
+
+    @classmethod
+    def write(
+        cls,
+        path: str | os.PathLike[str],
+        arrays: Mapping[str, ArrayLike | None],
+        attributes: Mapping[str, Any],
+        *,
+        replace: bool = False,
+    ) -> SampleStore:
+        """Write a set, which appears at `path` complete or not at all.
+
+        Parameters
+        ----------
+        path
+            Folder of the new store.
+        arrays
+            name -> array; those that are None are left out. All but "n_eff" have one row for each event.
+        attributes
+            JSON document about them.
+        replace
+            Whether an output that exists gives way.
+
+        Raises
+        ------
+        InputError
+            If the arrays do not have the same number of rows.
+        OutputExistsError
+            If the output exists.
+        """
+        columns = {name: np.asarray(values) for name, values in arrays.items() if values is not None}
+        lengths = {name: len(values) for name, values in columns.items() if name not in PER_SET}
+        if "x" not in lengths or len(set(lengths.values())) > 1:
+            msg = f"samples need x and the same number of rows in every array, not {lengths}"
+            raise InputError(msg)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        document = {"format": SAMPLES_FORMAT, "format_version": FORMAT_VERSION, "samples": dict(attributes)}
+        with staged(path, replace=replace) as folder:
+            write_arrays(folder, columns, document)
+        return cls(path)
+
+    def __len__(self) -> int:
+        return int(self._arrays["x"].shape[0])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._arrays))
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the Zarr array called `name`; slice it to read.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such array.
+        """
+        if name not in self._arrays:
+            msg = f"{self.path} has no array {name!r}.{did_you_mean(name, self)}"
+            raise UnknownNameError(msg)
+        return self._arrays[name]
+
+    def __repr__(self) -> str:
+        return f"SampleStore({str(self.path)!r}: {len(self)} events, {', '.join(self)})"
+
+    @property
+    def x(self) -> Any:
+        """Zarr array of observables (n, n_features)."""
+        return self["x"]
+
+    @property
+    def theta0(self) -> Any:
+        """Zarr array of numerator points (n, n_parameters)."""
+        return self["theta0"]
+
+    @property
+    def theta1(self) -> Any:
+        """Zarr array of denominator points (n, n_parameters)."""
+        return self["theta1"]
+
+    @property
+    def y(self) -> Any:
+        """Zarr array of labels (n,): 0 drawn from theta0, 1 from theta1."""
+        return self["y"]
+
+    @property
+    def r_xz(self) -> Any:
+        """Zarr array of joint likelihood ratios (n,)."""
+        return self["r_xz"]
+
+    @property
+    def t_xz(self) -> Any:
+        """Zarr array of joint scores at theta0 (n, n_parameters)."""
+        return self["t_xz"]

@@ -82,7 +82,10 @@ def peers(session: nox.Session) -> None:
         requirements = SHARED / "peers" / "requirements-madminer.txt"
         session.run(str(python), "-m", "pip", "install", "-r", str(requirements), external=True)
     install(session, "test")
-    session.run("python", "-m", "benchmarks.peers", "--madminer", str(python), "--shared", str(SHARED), *session.posargs)
+    session.run(
+        "python", "-m", "benchmarks.peers", "--madminer", str(python), "--shared", str(SHARED), *session.posargs
+    )
+    session.run("pytest", "-m", "peer", env={"MADMINER_PYTHON": str(python)})
 
 
 @nox.session

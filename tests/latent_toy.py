@@ -41,6 +41,27 @@ def ratio_samples(n: int, seed: int = 0, **changes) -> Samples:
     )
 
 
+def double_samples(n: int, seed: int = 0) -> Samples:
+    """Both points vary: theta0 ~ N(0, 1), theta1 ~ N(0, 0.7)."""
+    rng = np.random.default_rng(seed)
+    theta0, theta1 = rng.normal(size=n), rng.normal(scale=0.7, size=n)
+    y = (np.arange(n) % 2).astype(float)
+    z = rng.normal(np.where(y == 0, theta0, theta1))
+    return Samples(
+        x=np.stack([rng.normal(size=n), rng.normal(z)], axis=1),
+        theta0=theta0[:, None],
+        theta1=theta1[:, None],
+        y=y,
+        r_xz=np.exp((theta0 - theta1) * z - (theta0**2 - theta1**2) / 2.0),
+        t_xz=(z - theta0)[:, None],
+        t_xz1=(z - theta1)[:, None],
+        feature_names=FEATURES,
+        parameter_names=("mean",),
+        store_hash="toy",
+        partition="train",
+    )
+
+
 def local_samples(n: int, theta: float = 0.5, seed: int = 0) -> Samples:
     rng = np.random.default_rng(seed)
     z = rng.normal(theta, size=n)

@@ -52,12 +52,12 @@ def mixed_columns():
     }
 
 
-def mixed_store(out, partition=(0.6, 0.2, 0.2), pieces=1, **options):
+def mixed_store(out, partition=(0.6, 0.2, 0.2), pieces=1, seed=6, **options):
     columns = mixed_columns()
     sample = columns["sample"]
     scheme = PartitionScheme.of(partition)
     codes = np.empty(len(sample), dtype=np.uint8)
-    ranking = np.random.default_rng(6).random(len(sample))
+    ranking = np.random.default_rng(seed).random(len(sample))
     for k in range(3):
         codes[sample == k] = scheme.assign(ranking[sample == k])
     if scheme.in_order:

@@ -25,9 +25,13 @@ def test_a_folder_appears_complete_or_not_at_all(tmp_path):
 
 
 def test_an_error_leaves_nothing(tmp_path):
-    with pytest.raises(ZeroDivisionError), staged(tmp_path / "result") as folder:
-        (folder / "one").write_text("1")
-        raise ZeroDivisionError
+    def work():
+        with staged(tmp_path / "result") as folder:
+            (folder / "one").write_text("1")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
     assert contents(tmp_path) == []
 
 
@@ -39,10 +43,15 @@ def test_an_existing_output_is_refused_before_any_work(tmp_path):
 
 def test_of_two_writers_the_first_wins(tmp_path):
     final = tmp_path / "result"
-    with pytest.raises(OutputExistsError, match="theirs stands"), staged(final) as late:
-        (late / "late").touch()
-        with staged(final) as early:
-            (early / "early").touch()
+
+    def late_writer():
+        with staged(final) as late:
+            (late / "late").touch()
+            with staged(final) as early:
+                (early / "early").touch()
+
+    with pytest.raises(OutputExistsError, match="theirs stands"):
+        late_writer()
     assert contents(final) == ["early"]
     assert contents(tmp_path) == ["result"]
 
@@ -105,7 +114,9 @@ def test_parts_of_another_configuration_are_refused_with_what_differs(tmp_path):
     assert not (folder / "file").exists()
 
 
-@given(st.integers(0, 3 * STRATUM), st.sampled_from([(0.6, 0.2, 0.2), (0.5, 0.5, 0.0), (1.0, 0.0, 0.0), (0.1, 0.2, 0.7)]))
+@given(
+    st.integers(0, 3 * STRATUM), st.sampled_from([(0.6, 0.2, 0.2), (0.5, 0.5, 0.0), (1.0, 0.0, 0.0), (0.1, 0.2, 0.7)])
+)
 def test_fractions_hold_to_one_event(n, fractions):
     scheme = PartitionScheme.of(fractions)
     counts = np.bincount(scheme.assign(np.random.default_rng(n).random(n)), minlength=3)
@@ -113,12 +124,13 @@ def test_fractions_hold_to_one_event(n, fractions):
     np.testing.assert_allclose(counts, n * np.array(fractions), atol=1)
 
 
-def test_every_event_is_as_likely_to_be_tested(rng_events=5_000, trials=200):
+def test_every_event_is_as_likely_to_be_tested():
+    n_events, trials = 5_000, 200
     scheme = PartitionScheme.of((0.6, 0.2, 0.2))
     rng = np.random.default_rng(1)
-    tested = sum((scheme.assign(rng.random(rng_events)) == 2) for _ in range(trials))
+    tested = sum((scheme.assign(rng.random(n_events)) == 2) for _ in range(trials))
     # Binomial with p = 0.2: early events no more than late ones.
-    assert abs(tested[: rng_events // 2].mean() / trials - 0.2) < 0.002
+    assert abs(tested[: n_events // 2].mean() / trials - 0.2) < 0.002
     assert tested.std() == pytest.approx(np.sqrt(trials * 0.2 * 0.8), rel=0.05)
 
 

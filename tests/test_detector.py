@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -178,6 +180,8 @@ def test_a_detector_is_json() -> None:
         {"a": "pt > 3"},
     )
     assert Detector.from_dict(detector.to_dict()) == detector
+    assert json.loads(json.dumps(detector.to_dict())) == detector.to_dict()
+    assert Detector({"all": {"energy": None, "pt": (1.0, 0.1)}}).resolutions["all"] == detector.resolutions["all"]
     assert Detector.from_dict({"resolutions": {"11": {"pt": [1, 0]}}}).resolutions[11].pt == (1.0, 0.0)
     assert Detector.from_dict({}) == Detector()
 

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from latent_toy import FEATURES, held_out, local_samples, log_ratio, ratio_samples, score
+from latent_toy import FEATURES, double_samples, held_out, local_samples, log_ratio, ratio_samples, score
 
 from columnminer.errors import FileFormatError, InputError, MissingError, OutputExistsError, UnknownNameError
 from columnminer.learn.estimator import Estimator
-from columnminer.learn.estimators import RatioEstimator, ScoreEstimator, load_estimator
+from columnminer.learn.estimators import DoubleRatioEstimator, RatioEstimator, ScoreEstimator, load_estimator
 from columnminer.sample.samples import Samples
 
 FAST = {"epochs": 5, "batch_size": 512}
@@ -67,6 +67,26 @@ def test_sally_learns_the_exact_score_but_not_from_wrong_gold():
     shuffled = ScoreEstimator((20, 20)).fit(sample, seed=1, shuffle_labels=True, **FAST)
     assert rms(shuffled.score(x)[:, 0] - exact) > 0.4
     assert rms(shuffled.score(x)) < 0.1
+
+
+@pytest.mark.parametrize(("method", "bound"), [("alices", 0.2), ("carl", 0.33)])
+def test_double_ratio_learns_the_exact_ratio_between_any_two_points(tmp_path, method, bound):
+    sample = double_samples(60_000)
+    x, theta0 = held_out()
+    theta1 = np.random.default_rng(5).normal(scale=0.7, size=theta0.shape)
+    exact = log_ratio(x[:, 1], theta0[:, 0]) - log_ratio(x[:, 1], theta1[:, 0])
+    double = DoubleRatioEstimator((20, 20)).fit(sample, method, seed=1, **FAST)
+    assert rms(double.log_ratio(x, theta0, theta1) - exact) < bound < 0.4 * rms(exact)
+    swapped = dataclasses.replace(sample, theta0=sample.theta1, theta1=sample.theta0)
+    wrong = DoubleRatioEstimator((20, 20)).fit(swapped, method, seed=1, **FAST)
+    assert rms(wrong.log_ratio(x, theta0, theta1) - exact) > 2 * bound
+    if method == "alices":
+        t0, t1 = double.scores(x, theta0, theta1)
+        assert rms(t0[:, 0] - score(x[:, 1], theta0[:, 0])) < 0.2
+        assert rms(t1[:, 0] - score(x[:, 1], theta1[:, 0])) < 0.2
+    double.save(tmp_path / "double")
+    again = load_estimator(tmp_path / "double")
+    np.testing.assert_array_equal(again.log_ratio(x, theta0, theta1), double.log_ratio(x, theta0, theta1))
 
 
 def test_shuffled_labels_give_a_log_ratio_of_zero(samples):

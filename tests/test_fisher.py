@@ -70,13 +70,21 @@ def test_distribution_sums_to_the_total(store):
     np.testing.assert_allclose(slices.rate.sum(axis=0), information.histogram([0.7], "x", [0.2, 0.8]).information)
     exact = integral(np.array([0, 0.2, 0.8]), np.array([0.2, 0.8, 1]), 0.7)
     np.testing.assert_allclose(slices.cross_section, exact, rtol=1e-3)
-    learned = FisherInformation(store, 300.0, partition="all").distribution(
-        [0.7], "x", [0.2, 0.8], estimator=ExactScore(0.7)
-    )
-    detector = FisherInformation(store, 300.0, partition="all").detector([0.7], ExactScore(0.7))
-    rate = FisherInformation(store, 300.0).rate([0.7]).information
-    kinematic = learned.full - learned.rate
-    np.testing.assert_allclose(kinematic.sum(axis=0), detector.information - rate)
+    everywhere = FisherInformation(store, 300.0, partition="all")
+    learned = everywhere.distribution([0.7], "x", [0.2, 0.8], estimator=ExactScore(0.7))
+    np.testing.assert_allclose(learned.full, slices.full, rtol=1e-5)  # the exact score knows as much as the truth
+    detector = everywhere.detector([0.7], ExactScore(0.7)).information
+    np.testing.assert_allclose(learned.full.sum(axis=0), detector, rtol=1e-5)
+
+
+def test_an_estimator_of_theta_alone_is_asked_about_theta_alone(tmp_path):
+    store = analytic_store(tmp_path / "events.zarr", 4000, tilt=0.4)
+    information = FisherInformation(store, 300.0, partition="all")
+    assert information.rate([0.7]).parameter_names == ("theta", "tilt")
+    detector = information.detector([0.7], ExactScore(0.7))
+    assert detector.parameter_names == ("theta",)
+    assert detector.information[0, 0] == pytest.approx(100.0, rel=1e-4)
+    assert information.truth([0.0]).information[0, 1] == pytest.approx(300.0 * 2 * 0.4 / 12, rel=0.02)
 
 
 def test_errors_name_what_is_wrong(store):

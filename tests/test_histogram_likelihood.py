@@ -109,6 +109,22 @@ def test_templates_do_not_depend_on_blocks(store):
     np.testing.assert_allclose(fill(events, summary, bins).signal, whole.signal, rtol=1e-12)
 
 
+def test_partitions_together_are_the_whole(tmp_path):
+    store = analytic_store(tmp_path / "events.zarr", 3000, background=0.5)
+    bins = Bins((Axis("x", EDGES),))
+    summary = Summary("x", OBSERVABLES)
+    whole = fill(StoredEvents(store), summary, bins)
+    together = fill(StoredEvents(store, ("validation", "test", "train")), summary, bins)
+    np.testing.assert_allclose(together.signal, whole.signal, rtol=1e-12)
+    np.testing.assert_allclose(together.background, whole.background, rtol=1e-12)
+    two = StoredEvents(store, ("train", "test"))
+    assert two.n_stored == store.n_events("train") + store.n_events("test") == sum(len(b.x) for b in two.blocks())
+    assert two.cross_section([1.0]) == pytest.approx(sigma(1.0) + 0.5, rel=0.02)
+    assert sum(b.weights([1.0]).sum() for b in two.blocks()) == pytest.approx(two.cross_section([1.0]))
+    with pytest.raises(UnknownNameError, match="Did you mean 'train'"):
+        fill(StoredEvents(store, ("train", "tran")), summary, bins)
+
+
 def test_backgrounds_are_added_after_morphing(tmp_path):
     store = analytic_store(tmp_path / "events.zarr", 3000, background=0.5)
     likelihood = HistogramLikelihood.from_store(store, "x", 300.0, bins=EDGES, partition="all")

@@ -97,7 +97,8 @@ def test_cross_sections(store, oracle, entry, partition, scale):
 def test_cross_sections_from_the_closest_benchmark(store, oracle):
     thetas = oracle["xsecs_thetas"]["thetas"]
     assert_agrees(
-        store.xsec(thetas, closest_to=[0.0, 0.0]).value, np.array(oracle["xsecs_thetas_generated_close_to_sm"]["values"])
+        store.xsec(thetas, closest_to=[0.0, 0.0]).value,
+        np.array(oracle["xsecs_thetas_generated_close_to_sm"]["values"]),
     )
 
 

@@ -192,6 +192,7 @@ def test_users_define_particles_and_numbers_under_their_names() -> None:
 @pytest.mark.parametrize(
     ("name", "definition", "reason"),
     [
+        ("j", lambda events: events.jets, "failed: .*jets"),
         ("j", lambda events: events.met, "must be a jagged array of 3 events"),
         ("j", lambda events: events.j[:2], "must be a jagged array of 3 events, not 2 \\*"),
         ("j", lambda events: 3, "not int"),
@@ -229,3 +230,10 @@ def test_the_events_that_functions_get_behave_as_vectors() -> None:
     pairs = events[ak.num(events.j) > 1]
     assert np.all((pairs.j[:, 0] + pairs.j[:, 1]).mass >= 0)
     assert np.all(ak.drop_none(ak.firsts(events.j).deltaR(events.met)) >= 0)
+
+
+def test_particles_without_identity_are_refused() -> None:
+    momenta = jagged([1], {name: np.ones(1) for name in ("px", "py", "pz", "e")})
+    batch = EventBatch(ak.zip({"particles": momenta}, depth_limit=1), np.ones((1, 1)), (NOMINAL,), source="bare.lhe")
+    with pytest.raises(InputError, match=r"bare\.lhe: particles need the fields pdgid and status"):
+        Objects(batch)["j"]

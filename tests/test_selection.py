@@ -283,14 +283,15 @@ def test_selections_describe_themselves() -> None:
         {"x": twice, "y": Observable("met.pt", default=1.0)},
         ["y > 1"],
         ["0.5"],
-        detector=Detector(),
+        detector=Detector({"j": Resolution()}),
         objects={"j": twice},
     )
     described = json.loads(json.dumps(selection.to_dict()))
+    assert described == selection.to_dict()
     assert described["observables"]["y"] == {"formula": "met.pt", "required": False, "default": 1.0}
     assert described["observables"]["x"]["formula"] == described["objects"]["j"] == provenance(twice)
     assert described["cuts"] == [{"formula": "y > 1", "required": False}]
-    assert Detector.from_dict(described["detector"]) == Detector()
+    assert Detector.from_dict(described["detector"]) == selection.detector
 
 
 def test_provenance_changes_with_what_a_function_does() -> None:

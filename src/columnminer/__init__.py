@@ -9,22 +9,142 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from columnminer._version import __version__
+
 if TYPE_CHECKING:
-    from columnminer.model.parameters import Parameter as Parameter
+    from columnminer.errors import ColumnMinerError, ColumnMinerWarning
+    from columnminer.formats.lhe_write import write_lhe
+    from columnminer.formats.opening import open_reader
+    from columnminer.generate.drellyan import DrellYan
+    from columnminer.infer.fisher import FisherInformation
+    from columnminer.infer.fit import fit
+    from columnminer.infer.histogram import HistogramLikelihood
+    from columnminer.infer.intervals import confidence_interval, profile
+    from columnminer.infer.likelihood import Likelihood
+    from columnminer.infer.limits import Grid, expected_limits, observed_limits
+    from columnminer.infer.neural import NeuralLikelihood
+    from columnminer.infer.rate import RateLikelihood
+    from columnminer.learn.estimators import RatioEstimator, ScoreEstimator, load_estimator
+    from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
+    from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
+    from columnminer.model.setup import Setup
+    from columnminer.model.systematics import (
+        NormalisationUncertainty,
+        PDFUncertainty,
+        ScaleUncertainty,
+        WeightVariation,
+    )
+    from columnminer.observe.detector import Detector
+    from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
+    from columnminer.observe.selection import Selection
+    from columnminer.process import process
+    from columnminer.sample.sampling import sample_local, sample_ratio, sample_test
+    from columnminer.schema import EventBatch
+    from columnminer.show.report import write_report
+    from columnminer.store.eventstore import EventStore
+    from columnminer.store.madminer import import_madminer, load_madminer_setup
+    from columnminer.store.samples import Sample
+    from columnminer.store.samplestore import SampleStore
 
-_HOMES = {}
+_NAMES = {
+    "columnminer.errors": ("ColumnMinerError", "ColumnMinerWarning"),
+    "columnminer.model.parameters": ("Benchmark", "Coupling", "Parameter", "ParameterSpace"),
+    "columnminer.model.priors": ("fixed_points", "flat_prior", "gaussian_prior", "product_prior"),
+    "columnminer.model.setup": ("Setup",),
+    "columnminer.model.systematics": (
+        "NormalisationUncertainty",
+        "PDFUncertainty",
+        "ScaleUncertainty",
+        "WeightVariation",
+    ),
+    "columnminer.schema": ("EventBatch",),
+    "columnminer.formats.opening": ("open_reader",),
+    "columnminer.formats.lhe_write": ("write_lhe",),
+    "columnminer.generate.drellyan": ("DrellYan",),
+    "columnminer.observe.detector": ("Detector",),
+    "columnminer.observe.observables": ("Cut", "DefaultObservables", "Efficiency", "Observable"),
+    "columnminer.observe.selection": ("Selection",),
+    "columnminer.process": ("process",),
+    "columnminer.store.eventstore": ("EventStore",),
+    "columnminer.store.madminer": ("import_madminer", "load_madminer_setup"),
+    "columnminer.store.samples": ("Sample",),
+    "columnminer.store.samplestore": ("SampleStore",),
+    "columnminer.sample.sampling": ("sample_local", "sample_ratio", "sample_test"),
+    "columnminer.learn.estimators": ("RatioEstimator", "ScoreEstimator", "load_estimator"),
+    "columnminer.infer.fisher": ("FisherInformation",),
+    "columnminer.infer.fit": ("fit",),
+    "columnminer.infer.histogram": ("HistogramLikelihood",),
+    "columnminer.infer.intervals": ("confidence_interval", "profile"),
+    "columnminer.infer.likelihood": ("Likelihood",),
+    "columnminer.infer.limits": ("Grid", "expected_limits", "observed_limits"),
+    "columnminer.infer.neural": ("NeuralLikelihood",),
+    "columnminer.infer.rate": ("RateLikelihood",),
+    "columnminer.show.report": ("write_report",),
+}
 
-__all__ = []
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+
+__all__ = [
+    "Benchmark",
+    "ColumnMinerError",
+    "ColumnMinerWarning",
+    "Coupling",
+    "Cut",
+    "DefaultObservables",
+    "Detector",
+    "DrellYan",
+    "Efficiency",
+    "EventBatch",
+    "EventStore",
+    "FisherInformation",
+    "Grid",
+    "HistogramLikelihood",
+    "Likelihood",
+    "NeuralLikelihood",
+    "NormalisationUncertainty",
+    "Observable",
+    "PDFUncertainty",
+    "Parameter",
+    "ParameterSpace",
+    "RateLikelihood",
+    "RatioEstimator",
+    "Sample",
+    "SampleStore",
+    "ScaleUncertainty",
+    "ScoreEstimator",
+    "Selection",
+    "Setup",
+    "WeightVariation",
+    "__version__",
+    "confidence_interval",
+    "expected_limits",
+    "fit",
+    "fixed_points",
+    "flat_prior",
+    "gaussian_prior",
+    "import_madminer",
+    "load_estimator",
+    "load_madminer_setup",
+    "observed_limits",
+    "open_reader",
+    "process",
+    "product_prior",
+    "profile",
+    "sample_local",
+    "sample_ratio",
+    "sample_test",
+    "write_lhe",
+    "write_report",
+]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         msg = f"module 'columnminer' has no attribute {name!r}"
         raise AttributeError(msg)
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*globals(), *__all__})

@@ -273,6 +273,10 @@ class _Compiler:
         before = self._text.splitlines()[line - 1].encode()[:offset]
         return ExpressionError(_pointed(self._text, reason, line, len(before.decode()) + 1))
 
+    def _written(self, node: ast.expr) -> str:
+        written = ast.get_source_segment(self._text, node) or ""
+        return written if len(written) < 60 else f"{written[:56]} ..."
+
     def visit(self, node: ast.expr, wanted: Kind | None) -> Node:
         if self._depth == MAX_DEPTH:
             raise self._error(node, f"nested too deeply: at most {MAX_DEPTH} levels are allowed")
@@ -280,7 +284,7 @@ class _Compiler:
         made = self._made(node, wanted)
         self._depth -= 1
         if wanted is not None and made.kind is not wanted:
-            written = ast.unparse(node)
+            written = self._written(node)
             hint = _HINTS[made.kind].format(written)
             raise self._error(node, f"{written} is {made.kind}, where {wanted} is needed: {hint}")
         return made
@@ -313,7 +317,7 @@ class _Compiler:
                 made = self._call(node)
             case _:
                 what = type(node).__name__
-                raise self._error(node, f"{ast.unparse(node)}: {what} is not part of the expression language")
+                raise self._error(node, f"{self._written(node)}: {what} is not part of the expression language")
         return made
 
     def _comparison(self, node: ast.Compare) -> Node:
@@ -359,7 +363,7 @@ class _Compiler:
         yes = self.visit(node.body, wanted)
         if yes.kind is Kind.COLLECTION:
             raise self._error(
-                node.body, f"{ast.unparse(node.body)} is {yes.kind}, and an if cannot choose between those"
+                node.body, f"{self._written(node.body)} is {yes.kind}, and an if cannot choose between those"
             )
         no = self.visit(node.orelse, yes.kind)
         return Node("particle if" if yes.kind is Kind.PARTICLE else "if", yes.kind, (test, yes, no))
@@ -375,7 +379,7 @@ class _Compiler:
         if isinstance(node.func, ast.Attribute):
             return self._method(node, node.func.attr, node.func.value, node.args)
         if not isinstance(node.func, ast.Name):
-            raise self._error(node, f"{ast.unparse(node.func)} cannot be called")
+            raise self._error(node, f"{self._written(node.func)} cannot be called")
         name = node.func.id
         if name == "boost_to_com":
             self._count(node, name, 1, 1)

@@ -45,7 +45,7 @@ NEW_ID = 6  # the weight id at FROM:TO has no column
 NEW_POSITION = 7  # <weights> holds DETAIL numbers, more than there are positional columns
 BAD_NUMBER = 8  # FROM:TO is no number
 BAD_INTEGER = 9  # FROM:TO is no integer of 32 bits
-TOO_FEW_FIELDS = 10  # the line that ends at TO has only DETAIL fields
+TOO_FEW_FIELDS = 10  # the line that ends at TO has only DETAIL fields; -1: there is no particle line
 TOO_MANY_FIELDS = 11  # the line goes on at FROM:TO, after its DETAIL fields
 TOO_MANY_LINES = 12  # there is text at FROM:TO, after the DETAIL particles
 CUT_SHORT = 13  # at FROM another event or the end of the file begins
@@ -159,7 +159,7 @@ def _particle_lines(buf: Any, p: Any, end: Any, state: Any, hard: Any, n: Any, i
                 j = k - N_INTEGERS
                 floats[j, i], p, status = _float(buf, p, state, hard, OF_FLOATS + N_KINDS * (j * room + i))
             if status != GOOD:
-                return p, _few_or_bad(buf, p, state, status, k)
+                return p, _few_or_bad(buf, p, state, status, k if k > 0 else -1)
         p = behind_spaces(buf, p)
         if not _line_ends(buf, p):
             state[FROM], state[TO], state[DETAIL] = p, behind_token(buf, p), N_INTEGERS + N_FLOATS
@@ -304,6 +304,8 @@ def read_events(buf: Any, end: Any, state: Any, hard: Any, tables: Any, columns:
     counts, process_ids, scalars, weights, integers, floats = columns
     p = state[POSITION]
     while True:
+        if state[EVENTS] == len(counts):
+            return EVENTS_FULL
         while p < end and byte(buf, p) != _LESS:
             p += 1
         state[POSITION] = p
@@ -318,8 +320,6 @@ def read_events(buf: Any, end: Any, state: Any, hard: Any, tables: Any, columns:
             continue
         skipping = state[TO_SKIP] > 0
         event, n_hard, status = state[EVENTS], state[N_HARD], GOOD
-        if not skipping and event == len(counts):
-            return EVENTS_FULL
         state[STAMP] += 1
         state[TO] = 0
         p, _, _ = find_id(buf, p + 6, end)

@@ -264,6 +264,6 @@ class Pass:
                 msg = f"{self.path}: ends after {number} events without </LesHouchesEvents>: it was cut"
                 return FileFormatError(msg)
             what[status] = "the event is cut: the file ends before </event>"
-        elif status == kernel.TOO_FEW_FIELDS and detail == 0:
+        elif status == kernel.TOO_FEW_FIELDS and detail < 0:
             what[status] = "there are fewer particle lines than the event says (NUP)"
         return FileFormatError(f"{self.path}, event {number} (counted from 0): {what[status]}")

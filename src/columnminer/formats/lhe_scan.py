@@ -25,7 +25,7 @@ __all__ = [
     "to_mark",
 ]
 
-_SPACE, _TAB, _LF, _CR, _HASH, _LESS, _GREATER, _EQUALS, _DOUBLE, _SINGLE = (ord(c) for c in " \t\n\r#<>=\"'")
+_SPACE, _TAB, _LF, _CR, _HASH, _LESS, _GREATER, _EQUALS, _DOUBLE, _SINGLE, _SLASH = (ord(c) for c in " \t\n\r#<>=\"'/")
 _ONES, _HIGH_BITS = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 _EIGHT_LESS, _EIGHT_HASH = np.uint64(_LESS * 0x0101010101010101), np.uint64(_HASH * 0x0101010101010101)
 _ID, _NAME = word("id"), word("name")
@@ -38,7 +38,7 @@ def is_tag(buf: Any, p: Any, tag: Any) -> Any:
     if not starts(buf, p, tag):
         return False
     c = byte(buf, p + np.int64(tag[2]))
-    return c in (_GREATER, _SPACE, _LF, _TAB, _CR)
+    return c in (_GREATER, _SPACE, _LF, _TAB, _CR, _SLASH)
 
 
 @step

@@ -9,6 +9,8 @@ import numpy as np
 
 from columnminer.errors import InputError, MissingError
 from columnminer.infer.summary import Cuts, Efficiencies
+from columnminer.store.mixing import mixing_scales
+from columnminer.store.partition import partition_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +39,7 @@ class StoredBlock:
     rows : slice or numpy.ndarray
         Which of them.
     factor : float or numpy.ndarray
-        What their weights are multiplied with: efficiencies, and the share of their partition.
+        What their weights are multiplied with: efficiencies, and the scale of several partitions taken together.
     """
 
     block: Block
@@ -129,19 +131,31 @@ class StoredEvents:
 
     def blocks(self, size: int | None = None) -> Iterator[StoredBlock]:
         """Yield the events that pass, in order, about `size` stored events at a time."""
-        # Each partition alone estimates the full cross section; together each counts by its number of events.
-        for part in self._parts():
-            share = self.store.n_events(part) / max(self.n_stored, 1)
-            for block in self.store.blocks(part, size=size):
-                yield self._select(block, share)
+        parts = self._parts()
+        if len(parts) == 1:
+            for block in self.store.blocks(parts[0], size=size):
+                yield self._select(block, slice(None), 1.0)
+            return
+        # Several partitions together, in one pass over the store: its weights, scaled up for the events left out.
+        codes = [partition_code(str(part)) for part in parts]
+        counts = np.array([sum(s.partition_counts[code] for code in codes) for s in self.store.samples])
+        together = mixing_scales(self.store.samples, counts)
+        all_of_it = mixing_scales(self.store.samples, np.array([s.n_events for s in self.store.samples]))
+        scales = np.divide(together, all_of_it, out=np.zeros_like(together), where=all_of_it > 0.0)
+        for block in self.store.blocks(size=size):
+            first, last = int(block.indices[0]), int(block.indices[-1])
+            codes_here = self.store.partition[first : last + 1][block.indices - first]
+            rows = np.flatnonzero(np.isin(codes_here, codes))
+            yield self._select(block, rows, scales[block.sample[rows]])
 
-    def _select(self, block: Block, share: float) -> StoredBlock:
-        rows: slice | NDArray[np.intp] = slice(None)
-        factor: float | NDArray[np.float64] = share
+    def _select(self, block: Block, rows: slice | NDArray[np.intp], factor: float | NDArray[np.float64]) -> StoredBlock:
+        """Return those of some rows of a block that pass the cuts, with the efficiencies multiplied to their factor."""
         if self.cuts is not None:
-            rows = np.flatnonzero(self.cuts(block.x, self.names))
+            passed = np.flatnonzero(self.cuts(block.x[rows], self.names))
+            rows = passed if isinstance(rows, slice) else rows[passed]
+            factor = factor if isinstance(factor, float) else factor[passed]
         if self.efficiencies is not None:
-            factor = share * self.efficiencies(block.x[rows], self.names)
+            factor = factor * self.efficiencies(block.x[rows], self.names)
         return StoredBlock(block, rows, factor)
 
     def check_estimator(self, estimator: object, *, other_store: bool = False) -> None:
@@ -182,9 +196,9 @@ class StoredEvents:
 
     def cross_section(self, theta: ArrayLike) -> float:
         """Return the sum of the weights at theta [pb]."""
-        if self.cuts is None and self.efficiencies is None:  # the store keeps these sums
-            values = [float(self.store.xsec(theta, partition=part).value[0]) for part in self._parts()]
-            return float(np.average(values, weights=[self.store.n_events(part) for part in self._parts()]))
+        parts = self._parts()
+        if len(parts) == 1 and self.cuts is None and self.efficiencies is None:  # the store keeps these sums
+            return float(self.store.xsec(theta, partition=parts[0]).value[0])
         return float(sum(block.weights(theta).sum() for block in self.blocks()))
 
 

@@ -11,7 +11,7 @@ bins for that of a histogram, and has one term for the rate (arXiv:1805.00020, s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from columnminer.store.eventstore import EventStore
 
 __all__ = ["BinnedRates", "FisherInformation", "InformationSlices"]
+
+Score: TypeAlias = "Callable[[NDArray[np.float64]], NDArray[np.float64]]"
+"""From observables (n, n_obs) to scores (n, n_par)."""
 
 
 @dataclass(frozen=True)
@@ -173,9 +176,12 @@ class FisherInformation:
         information, covariance = moments.information()
         return self._result(information.sum(axis=0), covariance)
 
-    def _result(self, information: NDArray[np.float64], covariance: NDArray[np.float64]) -> Information:
+    def _result(
+        self, information: NDArray[np.float64], covariance: NDArray[np.float64], names: tuple[str, ...] | None = None
+    ) -> Information:
         """Scale from one pb^-1 to the luminosity."""
-        return Information(self.luminosity * information, self.luminosity**2 * covariance, self.parameter_names)
+        names = self.parameter_names if names is None else names
+        return Information(self.luminosity * information, self.luminosity**2 * covariance, names)
 
     def truth(self, theta: Any) -> Information:
         r"""Return the information in everything that could be known of the events.
@@ -209,7 +215,8 @@ class FisherInformation:
         theta
             Parameter point, or name of a benchmark: where the estimator was trained.
         estimator
-            Score estimator for all parameters, or ratio estimator, whose score at theta is taken.
+            Score estimator, or ratio estimator, whose score at theta is taken; of the parameters of the set-up, which
+            alone are then looked at, or of the nuisance parameters, too.
         include_rate
             Whether the number of events counts (the first term).
 
@@ -218,23 +225,24 @@ class FisherInformation:
         InputError
             If the estimator knows other parameters, or was trained at another point.
         """
+        score, names = self._score(theta, estimator)
         moments = BinMoments.of(
             self._events("test"),
             self.store.setup.theta(theta),
             None,
             Bins(),
-            score=self._score(theta, estimator),
+            score,
+            nuisances=names == self.parameter_names,
         )
         information, covariance = moments.information(include_rate=include_rate)
-        return self._result(information[0], covariance)
+        return self._result(information[0], covariance, names)
 
-    def _score(
-        self, theta: Any, estimator: RatioLike | ScoreLike
-    ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-        """Return the function from observables to scores at theta, if the estimator may be asked for it."""
-        if tuple(estimator.parameter_names) != self.parameter_names:
+    def _score(self, theta: Any, estimator: RatioLike | ScoreLike) -> tuple[Score, tuple[str, ...]]:
+        """Return the scores at theta as a function of observables, and what they are about, if one may ask for them."""
+        about = tuple(estimator.parameter_names)
+        if about not in {self.store.setup.space.names, self.parameter_names}:
             msg = (
-                f"the estimator gives the score for {', '.join(estimator.parameter_names)}, the information is about "
+                f"the estimator gives the score for {', '.join(about)}, the information is about "
                 f"{', '.join(self.parameter_names)}"
             )
             raise InputError(msg)
@@ -242,12 +250,12 @@ class FisherInformation:
         point, names = self.store.setup.theta(theta), self.store.observable_names
         any_estimator: Any = estimator
         if gives_ratio(estimator):
-            return lambda x: np.asarray(any_estimator.score(x, point, names=names))
+            return lambda x: np.asarray(any_estimator.score(x, point, names=names)), about
         reference = getattr(estimator, "reference", point)
         if not np.allclose(np.asarray(reference)[: len(point)], point):
             msg = f"the estimator was trained for the score at {reference}, not at theta = {point}"
             raise InputError(msg)
-        return lambda x: np.asarray(any_estimator.score(x, names=names))
+        return lambda x: np.asarray(any_estimator.score(x, names=names)), about
 
     def distribution(
         self,
@@ -264,28 +272,34 @@ class FisherInformation:
         theta, observables, bins
             As for `histogram`.
         estimator
-            Take the information in the observables, as `detector`; by default the truth information.
+            Take the information in the observables, as `detector`, each event with the score t + grad log sigma of an
+            unbinned Poisson process; by default the truth information.
         """
         point = self.store.setup.theta(theta)
         summary, chosen = self._binning(theta, observables, bins)
-        score = None if estimator is None else self._score(theta, estimator)
+        score, names = (None, self.parameter_names) if estimator is None else self._score(theta, estimator)
         events = self._events("all" if estimator is None else "test")
-        n = len(self.parameter_names)
+        moments = BinMoments.of(events, point, summary, chosen, nuisances=names == self.parameter_names)
+        rate, _ = moments.information()
+        # An event says that it is where it is, t, and that it is there at all, g / sigma.
+        existence = moments.gradient().sum(axis=0) / moments.cross_section.sum()
+        n = len(names)
         full = np.zeros((chosen.size, n * n))
         for block in events.blocks():
-            index = chosen.find_bins(summary(block.x, events.names))
             weights = block.weights(point)
             if score is None:
                 terms = information_of(weights, block.weight_gradients(point))
             else:
-                t = score(block.x)
-                terms = np.einsum("n,ni,nj->nij", weights, t, t)
+                whole = score(block.x) + existence
+                terms = np.einsum("n,ni,nj->nij", weights, whole, whole)
+            index = chosen.find_bins(summary(block.x, events.names))
             full += chosen.sum(index, terms.reshape(len(terms), n * n))
-        moments = BinMoments.of(events, point, summary, chosen)
-        rate, _ = moments.information()
-        full = full.reshape(-1, n, n) + (0.0 if score is None else rate)
         return InformationSlices(
-            chosen.axes, moments.cross_section, self.luminosity * rate, self.luminosity * full, self.parameter_names
+            chosen.axes,
+            moments.cross_section,
+            self.luminosity * rate,
+            self.luminosity * full.reshape(-1, n, n),
+            names,
         )
 
     def binned_rates(self, theta: Any, observables: SummaryItems, bins: BinSpec = None) -> BinnedRates:

@@ -77,6 +77,8 @@ class BinMoments:
         summary: Summary | None,
         bins: Bins,
         score: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
+        *,
+        nuisances: bool = True,
     ) -> BinMoments:
         """Sum over stored events, in one pass.
 
@@ -90,11 +92,14 @@ class BinMoments:
             What is binned, and the bins; None for a single bin.
         score
             Function from observables (n, n_obs) to scores (n, n_par).
+        nuisances
+            Whether nuisance parameters of the store count.
         """
+        columns = tuple(events.store.nuisances) if nuisances else ()
         first: NDArray[np.float64] = np.zeros(())
         second: NDArray[np.float64] = np.zeros(())
         for block in events.blocks():
-            vectors = _vectors(block, theta, score)
+            vectors = _vectors(block, theta, score, varied=bool(columns))
             n_v = vectors.shape[1]
             if summary is None:
                 first = first + vectors.sum(axis=0)[None]
@@ -104,7 +109,7 @@ class BinMoments:
                 products = (vectors[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
                 first = first + bins.sum(index, vectors)
                 second = second + bins.sum(index, products).reshape(-1, n_v, n_v)
-        return cls(first, second, len(theta), tuple(events.store.nuisances), score is not None)
+        return cls(first, second, len(theta), columns, score is not None)
 
     @property
     def cross_section(self) -> NDArray[np.float64]:
@@ -171,11 +176,13 @@ def _vectors(
     block: StoredBlock,
     theta: NDArray[np.float64],
     score: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None,
+    *,
+    varied: bool,
 ) -> NDArray[np.float64]:
     """Return the vector of each event, (n, n_v)."""
     weights = block.weights(theta)
     columns = [weights[:, None], block.weight_gradients(theta)[: len(theta)].T]
-    if block.block.nuisances:
+    if varied:
         columns += [block.reference_weights[:, None], block.nuisance_weights]
     if score is not None:
         t = np.asarray(score(block.x), dtype=np.float64)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from columnminer.model.parameters import Parameter
     from columnminer.model.setup import Setup
 
-__all__ = ["MorphedHistogram", "choose_bins", "fill"]
+__all__ = ["PILOT_EVENTS", "MorphedHistogram", "choose_bins", "fill"]
 
-_PILOT_EVENTS = 2**18
+PILOT_EVENTS = 2**18
 """Events that decide on equal-cross-section bins: quantiles to a fraction of a per mille, in a few MB."""
 
 
@@ -174,7 +174,7 @@ def choose_bins(events: StoredEvents, summary: Summary, spec: BinSpec, thetas: N
         return Bins(tuple(Axis(name, np.asarray(edges)) for name, edges in zip(summary.names, wanted, strict=True)))
     setup = events.store.setup
     morphing_weights = setup.weights(thetas).mean(axis=0)
-    stride = max(1, events.n_stored // _PILOT_EVENTS)
+    stride = max(1, events.n_stored // PILOT_EVENTS)
     columns, weights, seen = [], [], 0
     for block in events.blocks():
         # Counted through all blocks, so that the choice does not depend on where they are cut.

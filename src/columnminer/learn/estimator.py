@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -10,62 +10,30 @@ import torch
 
 from columnminer.errors import FileFormatError, InputError, MissingError, UnknownNameError, did_you_mean
 from columnminer.learn.files import read_estimator, write_estimator
+from columnminer.learn.fit import Fit, layer_sizes
 from columnminer.learn.gold import pick_features
-from columnminer.learn.history import History
 from columnminer.learn.loaders import TensorData
 from columnminer.learn.networks import MLP
 from columnminer.learn.options import TrainingOptions
-from columnminer.learn.scaling import Scaling
 from columnminer.learn.training import generator, train
 from columnminer.streams import seed_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
 
+    from columnminer.learn.history import History
     from columnminer.learn.progress import Progress
+    from columnminer.learn.scaling import Scaling
     from columnminer.learn.training import Objective
     from columnminer.sample.samples import Samples
     from columnminer.store.eventstore import EventStore
     from columnminer.streams import Seed
 
-__all__ = ["Estimator", "Fit", "training_options"]
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What a training gave, and from what.
-
-    Attributes
-    ----------
-    feature_names, parameter_names : tuple of str
-        Inputs of the estimator.
-    reference : numpy.ndarray
-        (n_par,) denominator of the ratio, or the point of the score.
-    store_hash, partition : str
-        Events that it was trained on.
-    training : dict
-        Method, options, seed and number of events, as plain values.
-    network : MLP
-        The trained network, on the estimator's device.
-    scalings : dict
-        "x", "theta" or "score" -> Scaling.
-    history : History
-        Losses by epoch.
-    """
-
-    feature_names: tuple[str, ...]
-    parameter_names: tuple[str, ...]
-    reference: NDArray[np.float64]
-    store_hash: str
-    partition: str
-    training: dict[str, Any]
-    network: MLP
-    scalings: dict[str, Scaling]
-    history: History
+__all__ = ["Estimator"]
 
 
 class Estimator:
@@ -233,7 +201,7 @@ class Estimator:
         settings: dict[str, Any],
     ) -> None:
         """Train the network on the columns of the samples, and remember what came out."""
-        chosen = training_options(options)
+        chosen = TrainingOptions.of(options)
         if limit is not None and limit < len(samples):
             few = np.random.default_rng(seed_sequence(seed, "limit")).choice(len(samples), limit, replace=False)
             samples = samples.take(np.sort(few))
@@ -256,6 +224,7 @@ class Estimator:
             progress=progress,
             title=f"{method.upper()} on {len(data)} events",
             checkpoint=checkpoint,
+            identity={"method": method, **settings, "features": features, "store": samples.store_hash},
         )
         self._fit = Fit(
             feature_names=features,
@@ -328,27 +297,15 @@ class Estimator:
             If nothing has been learned yet.
         """
         fit = self.fitted
-        document = {
-            "kind": type(self).__name__,
-            "settings": {
-                "hidden": list(self.hidden),
-                "activation": self.activation,
-                "dropout": self.dropout,
-                "features": None if self.features is None else list(self.features),
-                "scale_parameters": self.scale_parameters,
-            },
-            "feature_names": list(fit.feature_names),
-            "parameter_names": list(fit.parameter_names),
-            "reference": fit.reference.tolist(),
-            "store_hash": fit.store_hash,
-            "partition": fit.partition,
-            "training": fit.training,
-            "history": fit.history.to_dict(),
+        settings = {
+            "hidden": list(self.hidden),
+            "activation": self.activation,
+            "dropout": self.dropout,
+            "features": None if self.features is None else list(self.features),
+            "scale_parameters": self.scale_parameters,
         }
-        tensors = {f"network.{name}": tensor for name, tensor in fit.network.state_dict().items()}
-        for name, scaling in fit.scalings.items():
-            tensors |= {f"scaling.{name}.{part}": torch.from_numpy(v) for part, v in asdict(scaling).items()}
-        write_estimator(folder, document, tensors, replace=replace)
+        document = {"kind": type(self).__name__, "settings": settings, **fit.document()}
+        write_estimator(folder, document, fit.tensors(), replace=replace)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Self:
@@ -366,51 +323,10 @@ class Estimator:
             raise FileFormatError(msg)
         try:
             estimator = kind(**document["settings"], device=device)
-            estimator._fit = _read_fit(estimator, document, tensors)  # noqa: SLF001 - one of our own
+            sizes = layer_sizes(tensors)
+            network = estimator._network(sizes[0], sizes[-1], seed=0)  # noqa: SLF001 - one of our own
+            estimator._fit = Fit.read(document, tensors, network)  # noqa: SLF001
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             msg = f"{folder}: the estimator is damaged: {error}"
             raise FileFormatError(msg) from error
         return estimator
-
-
-def _read_fit(estimator: Estimator, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Fit:
-    groups: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        group, _, rest = name.rpartition(".") if name.startswith("scaling.") else name.partition(".")
-        groups.setdefault(group, {})[rest] = tensor
-    parts = groups.pop("network")
-    sizes = [len(parts["weights.0"]), *(len(b) for name, b in sorted(parts.items()) if name.startswith("biases."))]
-    network = MLP(sizes[0], sizes[-1], estimator.hidden, activation=estimator.activation, dropout=estimator.dropout)
-    network.load_state_dict(parts)
-    return Fit(
-        feature_names=tuple(document["feature_names"]),
-        parameter_names=tuple(document["parameter_names"]),
-        reference=np.array(document["reference"], dtype=np.float64),
-        store_hash=document["store_hash"],
-        partition=document["partition"],
-        training=document["training"],
-        network=network.to(estimator.device),
-        scalings={
-            name.removeprefix("scaling."): Scaling(**{part: v.numpy() for part, v in group.items()})
-            for name, group in groups.items()
-        },
-        history=History.from_dict(document["history"]),
-    )
-
-
-def training_options(options: Mapping[str, Any]) -> TrainingOptions:
-    """Return TrainingOptions from keywords.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no option of a name.
-    InputError
-        If a value is out of its range.
-    """
-    known = [f.name for f in fields(TrainingOptions)]
-    for name in options:
-        if name not in known:
-            msg = f"training has no option {name!r}.{did_you_mean(name, known)}"
-            raise UnknownNameError(msg)
-    return TrainingOptions(**options)

@@ -24,9 +24,13 @@ __all__ = ["pick_features", "ratio_columns", "required", "score_columns", "singl
 
 
 def ratio_columns(
-    samples: Samples, method: str, features: Sequence[str], scalings: Mapping[str, Scaling]
+    samples: Samples,
+    method: str,
+    features: Sequence[str],
+    scalings: Mapping[str, Scaling],
+    points: tuple[str, ...] = ("theta0",),
 ) -> dict[str, NDArray[Any]]:
-    """Return the network's inputs (theta0, x), the labels y, and the gold that a ratio method needs, as columns.
+    """Return the network's inputs (points, x), the labels y, and the gold that a ratio method needs, as columns.
 
     Raises
     ------
@@ -36,18 +40,19 @@ def ratio_columns(
         If the samples lack what the method needs.
     """
     gold = ratio_method(method).gold
-    theta = scalings["theta"].apply(required(samples, "theta0", method))
+    thetas = [scalings["theta"].apply(required(samples, name, method)) for name in points]
     x = scalings["x"].apply(pick_features(samples.x, samples.feature_names, features))
     y = required(samples, "y", method)
     _check_labels(y)
-    columns: dict[str, NDArray[Any]] = {"inputs": np.concatenate([theta, x], axis=1), "y": y}
+    columns: dict[str, NDArray[Any]] = {"inputs": np.concatenate([*thetas, x], axis=1), "y": y}
     if "s_xz" in gold:
         columns["s_xz"] = 1.0 / (1.0 + _ratios(samples, method))
     if "log_r_xz" in gold:
         limit = np.exp(LOG_RATIO_LIMIT)
         columns["log_r_xz"] = np.log(np.clip(_ratios(samples, method), 1.0 / limit, limit))
     if "t_xz" in gold:
-        columns["t_xz"] = required(samples, "t_xz", method) * scalings["theta"].scale
+        for name in ("t_xz", "t_xz1")[: len(points)]:
+            columns[name] = required(samples, name, method) * scalings["theta"].scale
     return columns | _weights(samples)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from columnminer.errors import InputError, did_you_mean
+from columnminer.errors import InputError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from torch import nn
 
@@ -68,7 +68,7 @@ class TrainingOptions:
         If a value is out of its range.
     """
 
-    epochs: int = 20
+    epochs: int = 10
     batch_size: int = 1024
     optimiser: str = "adam"
     learning_rate: float = 0.01
@@ -94,6 +94,24 @@ class TrainingOptions:
             if value not in known:
                 msg = f"there is no {name} {value!r}.{did_you_mean(value, known)}"
                 raise InputError(msg)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> TrainingOptions:
+        """Return the options given by name.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no option of a name.
+        InputError
+            If a value is out of its range.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in options:
+            if name not in known:
+                msg = f"training has no option {name!r}.{did_you_mean(name, known)}"
+                raise UnknownNameError(msg)
+        return cls(**options)
 
     def make_optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Return a fresh optimiser of these parameters."""

@@ -24,6 +24,7 @@ from columnminer.learn.progress import EpochReport, reporter
 from columnminer.streams import key
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -134,6 +135,7 @@ def train(
     progress: Progress = False,
     title: str = "training",
     checkpoint: str | Path | None = None,
+    identity: Mapping[str, object] | None = None,
 ) -> History:
     """Train the parameters of `network` in place, so that `objective` becomes small, and return the history.
 
@@ -155,6 +157,8 @@ def train(
         What to call the training there.
     checkpoint
         File to write after each epoch, to go on from if it exists, and to remove when the training is finished.
+    identity
+        What else than options, seed and sizes makes the training what it is: a checkpoint of another one is refused.
 
     Raises
     ------
@@ -171,7 +175,8 @@ def train(
     state = _State()
     saved = None
     if checkpoint is not None:
-        saved = Checkpoint(checkpoint, {"options": repr(options), "seed": stream, "n": [len(data), len(validation)]})
+        sizes = [list(p.shape) for p in network.parameters()] + [len(data), len(validation)]
+        saved = Checkpoint(checkpoint, {"options": repr(options), "seed": stream, "sizes": sizes, **(identity or {})})
         if saved.exists():
             best, document = saved.load(network, optimiser)
             state = _State(**document, best=best)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["collection", "number", "particle", "to_awkward"]
+__all__ = ["called", "collection", "number", "particle", "to_awkward"]
 
 _SPELLINGS = {
     "px": ("px", "x"),
@@ -122,6 +122,21 @@ def number(array: Any, what: str, n_events: int) -> Number:
         msg = f"{what} must be an array of {n_events} numbers, one per event, not of shape {values.shape}"
         raise InputError(msg)
     return Number(values, ~np.isnan(values))
+
+
+def called(function: Callable[[ak.Array], Any], events: ak.Array, what: str) -> Any:
+    """Return what a function of the user makes of the events.
+
+    Raises
+    ------
+    InputError
+        If it fails; `what` says in the message what it was to be.
+    """
+    try:
+        return function(events)
+    except Exception as error:
+        msg = f"{what} failed: {type(error).__name__}: {error}"
+        raise InputError(msg) from error
 
 
 def _described(array: object) -> str:

@@ -6,7 +6,7 @@ quantity, so that an event is measured the same in whatever batch, on whatever w
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,8 +36,8 @@ class Detector:
     Attributes
     ----------
     resolutions : mapping
-        Whom (an object name `e mu tau a j v`, a PDG id for this sign of the charge only, or "all") -> `Resolution`;
-        of several that concern a particle the last counts.
+        Whom (an object name `e mu tau a j v`, a PDG id for this sign of the charge only, or "all") -> `Resolution`, or
+        a mapping with its fields; of several that concern a particle the last counts.
     met_noise : tuple of float
         (absolute [GeV], relative) width of Gaussian noise in x and y of the missing momentum; relative to HT, the
         scalar sum of the pT of the visible particles.
@@ -54,7 +54,7 @@ class Detector:
         If a number is out of range.
     """
 
-    resolutions: Mapping[str | int, Resolution] = field(default_factory=dict)
+    resolutions: Mapping[str | int, Any] = field(default_factory=dict)
     met_noise: Width = (0.0, 0.0)
     pt_min: Mapping[str, float] = field(default_factory=dict)
     eta_max: Mapping[str, float] = field(default_factory=dict)
@@ -62,8 +62,12 @@ class Detector:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "met_noise", checked_width(self.met_noise, "met_noise"))
-        for whom in self.resolutions:
+        resolutions = {}
+        for whom, resolution in self.resolutions.items():
             pdg_ids(whom)
+            given = isinstance(resolution, Resolution)
+            resolutions[whom] = resolution if given else Resolution(**_options(Resolution, resolution))
+        object.__setattr__(self, "resolutions", resolutions)
         seen = [name for name in SPECIES if name not in {"v", "boson"}]
         for name in (*self.pt_min, *self.eta_max, *self.efficiencies):
             if name not in seen:
@@ -78,10 +82,14 @@ class Detector:
         return not (self.resolutions or any(self.met_noise) or self.efficiencies)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the detector as JSON-able data; see `from_dict`."""
+        """Return the detector as JSON has it; see `from_dict`."""
+
+        def listed(resolution: Resolution) -> dict[str, list[float] | None]:
+            return {name: width and list(width) for name, width in vars(resolution).items()}
+
         return {
-            "resolutions": {str(whom): asdict(resolution) for whom, resolution in self.resolutions.items()},
-            "met_noise": self.met_noise,
+            "resolutions": {str(whom): listed(resolution) for whom, resolution in self.resolutions.items()},
+            "met_noise": list(self.met_noise),
             "pt_min": dict(self.pt_min),
             "eta_max": dict(self.eta_max),
             "efficiencies": dict(self.efficiencies),
@@ -97,7 +105,7 @@ class Detector:
             If a key is not one of the attributes.
         """
         resolutions = {
-            int(whom) if str(whom).lstrip("-").isdigit() else whom: Resolution(**_options(Resolution, widths))
+            int(whom) if str(whom).lstrip("-").isdigit() else whom: widths
             for whom, widths in data.get("resolutions", {}).items()
         }
         return cls(**{**_options(cls, data), "resolutions": resolutions})

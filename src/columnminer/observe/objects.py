@@ -93,7 +93,7 @@ class Objects(Mapping[str, Value]):
         self._builders: dict[str, Callable[[], Value]] = {
             **{name: partial(self._one_species, name) for name in _SPECIES},
             "l": lambda: self._collection("e").merged(self._collection("mu")).by_pt(),
-            "p": self._measured,
+            "p": lambda: self._measured,
             "p_truth": lambda: self._record.where(self._final),
             "met": self._met,
             "visible": self._visible_sum,
@@ -134,8 +134,8 @@ class Objects(Mapping[str, Value]):
 
     def _defined(self, name: str) -> Value:
         """Return an object of the user's definition; a new name is a collection."""
-        array = self._definitions[name](self._own_events)
         what = f"{self.source}: the object {name!r}"
+        array = arrays.called(self._definitions[name], self._own_events, what)
         kind = OBJECTS.get(name, Kind.COLLECTION)
         if kind is Kind.COLLECTION:
             return arrays.collection(array, what, self.n_events)
@@ -162,7 +162,11 @@ class Objects(Mapping[str, Value]):
     @cached_property
     def _record(self) -> Collection:
         """All particles of the event record, incoming and decayed ones too."""
-        return arrays.collection(*self._field("particles"))
+        array, what, n = self._field("particles")
+        if missing := {"pdgid", "status"} - set(ak.fields(array)):
+            msg = f"{what} need the field{'s' * (len(missing) > 1)} {' and '.join(sorted(missing))}"
+            raise InputError(msg)
+        return arrays.collection(array, what, n)
 
     @property
     def _final(self) -> NDArray[np.bool_]:
@@ -175,6 +179,7 @@ class Objects(Mapping[str, Value]):
     def _n_particles(self) -> Number:
         return self._record.length()
 
+    @cached_property
     def _measured(self) -> Collection:
         record = self._record
         chosen = self._final & are_known(record.momenta)
@@ -184,13 +189,11 @@ class Objects(Mapping[str, Value]):
     def _one_species(self, name: str) -> Collection:
         if self._is_reconstructed:
             return self._detector.accepted(name, arrays.collection(*self._field(name))).by_pt()
-        measured = self._collection("p")
-        return measured.where(are(measured.momenta, name)).by_pt()
+        return self._measured.where(are(self._measured.momenta, name)).by_pt()
 
     @cached_property
     def _visible(self) -> Collection:
-        measured = self._collection("p")
-        return measured.where(~are(measured.momenta, "v"))
+        return self._measured.where(~are(self._measured.momenta, "v"))
 
     def _visible_sum(self) -> Particle:
         if self._is_reconstructed:

@@ -141,7 +141,7 @@ class Selection:
         """
         objects = Objects(batch, self.detector, self.objects, key)
         evaluator = Evaluator(objects)
-        x = np.empty((len(batch), len(self.observables)))
+        columns = []
         passed = np.ones(len(batch), dtype=np.bool_)
         factor = np.ones(len(batch))
         steps, events, weights = [], [], []
@@ -152,11 +152,12 @@ class Selection:
             weights.append(float(np.sum(batch.weights[passed, 0] * factor[passed])))
 
         count("all events")
-        for i, (name, observable) in enumerate(self.observables.items()):
+        for name, observable in self.observables.items():
             values, defined = self._number(observable, evaluator, objects, f"observable {name!r}")
             defined = defined & ~np.isnan(values)
-            x[:, i] = column = np.where(defined, values, np.nan if observable.default is None else observable.default)
-            evaluator.define(name, Number(column))
+            default = np.nan if observable.default is None else observable.default
+            columns.append(np.where(defined, values, default))
+            evaluator.define(name, Number(columns[-1]))
             if observable.required:
                 passed &= defined
         if any(observable.required for observable in self.observables.values()):
@@ -171,9 +172,10 @@ class Selection:
             passed &= probability > 0
             factor = np.where(passed, factor * probability, 0.0)
             count(provenance(efficiency.formula))
+        kept = np.flatnonzero(passed)
         return Selected(
-            observables=x[passed],
-            weights=batch.weights[passed] * factor[passed, None],
+            observables=np.stack([column[kept] for column in columns], axis=1),
+            weights=batch.weights[kept] * factor[kept, None],
             passed=passed,
             cut_flow=CutFlow(tuple(steps), tuple(events), tuple(weights)),
         )
@@ -185,12 +187,7 @@ class Selection:
             values, defined = evaluator.number(self._programs[step])
             return Number(np.broadcast_to(values, n), np.broadcast_to(defined, n))
         what = f"{objects.source}: the {what}, {provenance(step.formula)},"
-        try:
-            result = step.formula(objects.events)
-        except Exception as error:
-            msg = f"{what} failed: {type(error).__name__}: {error}"
-            raise InputError(msg) from error
-        return arrays.number(result, what, n)
+        return arrays.number(arrays.called(step.formula, objects.events, what), what, n)
 
     def _compiled(self) -> dict[Step, Program]:
         """Return the programs of all formulas that are text."""
@@ -217,7 +214,7 @@ class Selection:
         return self.observables[name]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the selection as JSON-able data; functions are represented by their `provenance`."""
+        """Return the selection as JSON has it; functions are represented by their `provenance`."""
 
         def described(step: Step) -> dict[str, Any]:
             return {**vars(step), "formula": provenance(step.formula)}

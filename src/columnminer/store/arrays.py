@@ -66,7 +66,7 @@ class TableWriter:
     Attributes
     ----------
     content : hashlib hash
-        SHA-256 of all rows written: the same however they were cut into pieces.
+        SHA-256 of the rows: the same however they were cut into pieces. Complete once `finish_rows` was called.
     """
 
     def __init__(self, path: Path, n_rows: int, columns: Mapping[str, tuple[tuple[int, ...], Any]]) -> None:
@@ -100,9 +100,12 @@ class TableWriter:
             self.content.update(column.data)
         self._n_written, self._n_waiting, self._waiting = rows.stop, 0, []
 
-    def finish(self, attributes: Mapping[str, Any]) -> None:
-        """Write the rows that wait for a full chunk, and the attributes of the group."""
+    def finish_rows(self) -> None:
+        """Write the rows that wait for a full chunk."""
         if self._n_waiting:
             self._flush()
         assert self._n_written == self._n_rows, f"{self._n_written} rows written of {self._n_rows}"  # noqa: S101
+
+    def write_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Write the attributes of the group."""
         self._group.update_attributes(dict(attributes))

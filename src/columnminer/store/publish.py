@@ -115,6 +115,7 @@ def publish_events(
             writer.append({**piece, "partition": codes})
             np.add.at(counts, (piece["sample"], codes), 1)
             first += len(codes)
+        writer.finish_rows()
         samples = [
             replace(sample, n_events=sum(numbers), partition_counts=tuple(numbers)).to_dict()
             for sample, numbers in zip(description.samples, counts.tolist(), strict=True)
@@ -126,7 +127,7 @@ def publish_events(
             "nuisances": [asdict(c) for c in description.nuisances],
         }
         writer.content.update(json.dumps(meaning, sort_keys=True).encode())
-        writer.finish(
+        writer.write_attributes(
             {
                 "format": EVENTS_FORMAT,
                 "format_version": FORMAT_VERSION,

@@ -145,7 +145,7 @@ class Block:
         nu
             Nuisance parameters: None (all 0), one point (n_nu,) or dict for all theta, or one for each (n_theta, n_nu).
         """
-        combined = self._combine(self.setup.weights(theta), self.benchmark_weights[:, 0])
+        combined = self._combine(self.setup.weights(theta), 1.0)
         return combined * self.nuisance_factors(nuisance_points(nu, self.nuisances, len(combined)))
 
     def weight_gradients(self, theta: Any, nu: Any = None) -> NDArray[np.float64]:
@@ -161,16 +161,14 @@ class Block:
         along_nu = self.weights(theta, nus)[:, np.newaxis] * self.nuisance_log_gradients(nus)
         return np.concatenate([along_theta, along_nu], axis=1)
 
-    def _combine(
-        self, coefficients: NDArray[np.float64], background: NDArray[np.float64] | float
-    ) -> NDArray[np.float64]:
-        """Return weights (k, n) from coefficients (k, n_benchmarks), with `background` in place for backgrounds."""
+    def _combine(self, coefficients: NDArray[np.float64], background: float) -> NDArray[np.float64]:
+        """Return weights (k, n) from coefficients (k, n_benchmarks); `background` is that of background events."""
         if not self.benchmark_weights.shape[1]:
             msg = "recorded events have no weights"
             raise MissingError(msg)
         combined = coefficients @ self.benchmark_weights.T
         if self.background.any():
-            combined = np.where(self.background, background, combined)
+            combined = np.where(self.background, background * self.benchmark_weights[:, 0], combined)
         return combined
 
 

@@ -1,0 +1,153 @@
+"""Our own speed on real events: ``python -m benchmarks.speed``, one core, medians of five after a cold first call.
+
+The column "limit" is the fastest that anything could do the same on this machine, measured in the same run: gunzip of
+the file alone, or one pass over its bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from isal import igzip
+from rich.console import Console
+from rich.table import Table
+
+import columnminer as cm
+from benchmarks import vbf
+from benchmarks.timing import VBF, Timing, measure
+
+SIGNAL = VBF / "signal_sm.lhe.gz"
+
+
+@dataclass(frozen=True)
+class Row:
+    what: str
+    n: int
+    timing: Timing
+    wanted: str
+    limit: Timing | None = None
+
+
+def read_all(path: Path) -> int:
+    return sum(len(batch) for batch in cm.open_reader(path).batches())
+
+
+def peak_memory_of_reading(path: Path) -> float:
+    """Return the peak memory [MB] of a process of its own that reads the file, imports and all."""
+    code = f"from benchmarks.speed import read_all; from pathlib import Path; read_all(Path({str(path)!r}))"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def import_seconds() -> float:
+    return (
+        measure(lambda: subprocess.run([sys.executable, "-c", "import columnminer"], check=True)).median
+        - measure(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True)).median
+    )
+
+
+def reading(folder: Path) -> list[Row]:
+    plain = folder / "signal_sm.lhe"
+    plain.write_bytes(gzip.decompress(SIGNAL.read_bytes()))
+    packed = SIGNAL.read_bytes()
+    n = read_all(plain)
+
+    def once_over() -> int:
+        return int(np.count_nonzero(np.frombuffer(plain.read_bytes(), np.uint8) == ord("\n")))
+
+    def gunzip() -> int:
+        return len(igzip.decompress(packed))
+
+    return [
+        Row("LHE, plain -> EventBatch", n, measure(lambda: read_all(plain)), ">= 400k/s", measure(once_over)),
+        Row("LHE, gzip -> EventBatch", n, measure(lambda: read_all(SIGNAL)), ">= 200k/s", measure(gunzip)),
+    ]
+
+
+def chain(folder: Path) -> list[Row]:
+    setup, selection = vbf.setup(), vbf.selection()
+    sample = [cm.Sample(SIGNAL, benchmark="sm")]
+    out = folder / "one.zarr"
+    row = Row(
+        f"LHE, gzip -> {len(selection.observable_names)} observables, cuts -> store",
+        20_000,
+        measure(lambda: cm.process(sample, setup, selection, out, replace=True, resume=False, progress=False)),
+        ">= 110k/s",
+    )
+    return [row]
+
+
+def after(folder: Path) -> list[Row]:
+    setup, selection = vbf.setup(), vbf.selection()
+    store = cm.process(vbf.samples(), setup, selection, folder / "all.zarr", progress=False)
+    prior = cm.gaussian_prior([0, 0], [5, 5])
+    grid = cm.Grid([(-1, 1, 25), (-1, 1, 25)])
+    information = cm.FisherInformation(store, luminosity=300e3)
+    return [
+        Row(
+            "sample_ratio, 1,000 thetas -> arrays",
+            500_000,
+            measure(lambda: cm.sample_ratio(store, theta0=prior, theta1="sm", n=500_000, seed=0)),
+            "",
+        ),
+        Row(
+            "histogram limits, 625 thetas",
+            len(store),
+            measure(lambda: cm.expected_limits(store, "pt_j1", theta_true=[0, 0], grid=grid, luminosity=300e3)),
+            "",
+        ),
+        Row("truth information", len(store), measure(lambda: information.truth([0, 0])), ""),
+    ]
+
+
+def generator() -> list[Row]:
+    drell_yan = cm.DrellYan()
+    return [
+        Row("built-in generator, 6 weights", 100_000, measure(lambda: drell_yan.generate(100_000, "sm", seed=0)), "")
+    ]
+
+
+def main() -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if not SIGNAL.exists():
+        sys.exit(f"the benchmarks read {SIGNAL}; set COLUMNMINER_SHARED to the folder of the shared data")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = [*reading(folder), *chain(folder), *after(folder), *generator()]
+        long = folder / "long.lhe.gz"
+        whole = gzip.decompress(SIGNAL.read_bytes())
+        head, rest = whole.split(b"<event>", 1)
+        body = b"<event>" + rest.rsplit(b"</LesHouchesEvents>", 1)[0]
+        with igzip.open(long, "wb") as file:
+            file.write(head)
+            for _ in range(20):
+                file.write(body)
+            file.write(b"</LesHouchesEvents>\n")
+        memory = peak_memory_of_reading(long)
+    table = Table("what", "events", "cold [s]", "median [s]", "events/s", "wanted", "limit [s]", "median / limit")
+    for row in rows:
+        limit = (
+            ("", "")
+            if row.limit is None
+            else (f"{row.limit.median:.3f}", f"{row.timing.median / row.limit.median:.1f}")
+        )
+        speed = f"{row.n / row.timing.median:,.0f}"
+        table.add_row(
+            row.what, f"{row.n:,}", f"{row.timing.cold:.3f}", f"{row.timing.median:.4f}", speed, row.wanted, *limit
+        )
+    console = Console(width=150)
+    console.print(table)
+    console.print(f"Peak memory while reading 400,000 events (gzip): {memory:.0f} MB (wanted: below 600)")
+    console.print(f"import columnminer: {import_seconds():.3f} s (wanted: below 0.3)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What was learned, and from what: the part of an estimator that a training makes and that is saved."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from columnminer.learn.history import History
+from columnminer.learn.scaling import Scaling
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from columnminer.learn.networks import MLP
+
+__all__ = ["Fit", "layer_sizes"]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training gave, and from what.
+
+    Attributes
+    ----------
+    feature_names, parameter_names : tuple of str
+        Inputs of the estimator.
+    reference : numpy.ndarray
+        (n_par,) denominator of the ratio, or the point of the score.
+    store_hash, partition : str
+        Events that it was trained on.
+    training : dict
+        Method, options, seed and number of events, as plain values.
+    network : MLP
+        The trained network, on the estimator's device.
+    scalings : dict
+        "x", "theta" or "score" -> Scaling.
+    history : History
+        Losses by epoch.
+    """
+
+    feature_names: tuple[str, ...]
+    parameter_names: tuple[str, ...]
+    reference: NDArray[np.float64]
+    store_hash: str
+    partition: str
+    training: dict[str, Any]
+    network: MLP
+    scalings: dict[str, Scaling]
+    history: History
+
+    def document(self) -> dict[str, Any]:
+        """Return all but the tensors as JSON types."""
+        return {
+            "feature_names": list(self.feature_names),
+            "parameter_names": list(self.parameter_names),
+            "reference": self.reference.tolist(),
+            "store_hash": self.store_hash,
+            "partition": self.partition,
+            "training": self.training,
+            "history": self.history.to_dict(),
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return network and scalings as named tensors."""
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for name, scaling in self.scalings.items():
+            tensors |= {f"scaling.{name}.{part}": torch.from_numpy(v) for part, v in asdict(scaling).items()}
+        return tensors
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any], tensors: Mapping[str, Tensor], network: MLP) -> Fit:
+        """Return what `document` and `tensors` describe; the weights are written into the network.
+
+        Raises
+        ------
+        KeyError, TypeError, RuntimeError
+            If something is missing or does not fit.
+        """
+        network.load_state_dict(_group(tensors, "network."))
+        names = {name.split(".")[1] for name in tensors if name.startswith("scaling.")}
+        scalings = {
+            name: Scaling(**{part: v.numpy() for part, v in _group(tensors, f"scaling.{name}.").items()})
+            for name in names
+        }
+        return cls(
+            feature_names=tuple(document["feature_names"]),
+            parameter_names=tuple(document["parameter_names"]),
+            reference=np.array(document["reference"], dtype=np.float64),
+            store_hash=document["store_hash"],
+            partition=document["partition"],
+            training=document["training"],
+            network=network,
+            scalings=scalings,
+            history=History.from_dict(document["history"]),
+        )
+
+
+def layer_sizes(tensors: Mapping[str, Tensor]) -> list[int]:
+    """Return the numbers of inputs, hidden units and outputs of the network among the tensors."""
+    weights = _group(tensors, "network.weights.")
+    return [len(weights["0"]), *(weights[str(i)].shape[1] for i in range(len(weights)))]
+
+
+def _group(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -141,3 +141,18 @@ def analytic_store(
         "event": np.arange(len(order)),
     }
     return publish_events(out, description, iter([table]), codes)
+
+
+def recorded_store(out: Path, x: np.ndarray) -> EventStore:
+    """Write events (n, 2) as if they had been recorded."""
+    n = len(x)
+    sample = SampleInfo(name="data", benchmark=None, background=False, data=True, n_generated=n, n_events=n, files=())
+    description = Description(setup(), OBSERVABLES, (sample,), PartitionScheme(), recorded=True)
+    table = {
+        "observables": x,
+        "weights": np.zeros((n, 0)),
+        "nuisance_weights": np.zeros((n, 0)),
+        "sample": np.zeros(n, dtype=np.int32),
+        "event": np.arange(n),
+    }
+    return publish_events(out, description, iter([table]), np.zeros(n, dtype=np.uint8))

@@ -9,12 +9,13 @@ import pytest
 from analytic_store import analytic_store, density
 from scipy import stats
 
-from columnminer.errors import ColumnMinerWarning, InputError, MissingError
+from columnminer.errors import ColumnMinerWarning, FileFormatError, InputError, MissingError
 from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior
 from columnminer.sample import draw as draw_module
+from columnminer.sample.npy import read_npy, write_npy
 from columnminer.sample.points import counts, parameter_points
 from columnminer.sample.samples import Samples
-from columnminer.sample.sampling import sample_plain, sample_ratio, sample_test
+from columnminer.sample.sampling import sample_local, sample_plain, sample_ratio, sample_test
 from columnminer.store.samplestore import SampleStore
 
 
@@ -210,6 +211,27 @@ def test_samples_at_rest(store, tmp_path):
         np.testing.assert_array_equal(getattr(again, field.name), getattr(sample, field.name))
     assert again.store_hash == store.hash
     assert again.partition == "train"
+
+
+@pytest.mark.parametrize("draws", [sample_ratio, sample_local])
+def test_samples_as_npy_files_have_the_shapes_of_madminers(store, tmp_path, draws):
+    points = ("one", "zero") if draws is sample_ratio else ("one",)
+    sample = draws(store, *points, 50, seed=1)
+    written = write_npy(sample, tmp_path, "set")
+    shapes = {file.stem: np.load(file).shape for file in written}
+    if draws is sample_local:
+        assert shapes == {"x_set": (50, 2), "theta_set": (50, 1), "t_xz_set": (50, 1)}
+    else:
+        ones, pars = dict.fromkeys(("y_set", "r_xz_set"), (50, 1)), ("theta0_set", "theta1_set", "t_xz_set")
+        assert shapes == {"x_set": (50, 2)} | ones | dict.fromkeys(pars, (50, 1))
+    again = read_npy(tmp_path, "set", sample.feature_names, sample.parameter_names, store_hash=store.hash)
+    for name in ("x", "theta0", "theta1", "y", "r_xz", "t_xz"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(sample, name))
+    with pytest.raises(FileFormatError, match=r"there is no x_other\.npy"):
+        read_npy(tmp_path, "other", ("x", "y"), ("theta",))
+    np.save(tmp_path / "y_set.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(FileFormatError, match="cannot be read"):
+        read_npy(tmp_path, "set", ("x", "y"), ("theta",))
 
 
 def test_too_few_events_are_refused(store):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from analytic_store import analytic_store, setup
+from analytic_store import ExactRatio, analytic_store, setup
 from scipy.stats import binomtest, chi2, norm
 
 from columnminer.errors import InputError, MissingError, UnknownNameError
@@ -11,6 +11,7 @@ from columnminer.infer.histogram import HistogramLikelihood
 from columnminer.infer.intervals import confidence_interval, profile
 from columnminer.infer.likelihood import GaussianConstraint
 from columnminer.infer.morphed import MorphedHistogram
+from columnminer.infer.neural import NeuralLikelihood
 from columnminer.infer.rate import RateLikelihood
 from columnminer.model.parameters import Parameter
 
@@ -41,6 +42,26 @@ def test_gradients_change_the_way_but_not_the_end(likelihood):
     with_gradient, without = fit(data), fit(data, gradient=False)
     assert with_gradient.values == pytest.approx(without.values, abs=1e-4)
     assert with_gradient.errors == pytest.approx(without.errors, rel=1e-2)
+
+
+@pytest.mark.parametrize("gradient", [True, False])
+def test_single_precision_of_estimators_does_not_spoil_the_errors(tmp_path, gradient):
+    """Steps that float64 resolves and float32 does not would give errors of 1e-5."""
+
+    class SinglePrecision(ExactRatio):
+        def log_ratio(self, x, theta, **options):
+            return super().log_ratio(x.astype(np.float32), np.asarray(theta, dtype=np.float32), **options)
+
+        def score(self, x, theta, **options):
+            return super().score(x.astype(np.float32), np.asarray(theta, dtype=np.float32), **options)
+
+    store = analytic_store(tmp_path / "events.zarr", 4000)
+    model = NeuralLikelihood.from_store(store, SinglePrecision(), 300.0)
+    for seed in range(5):
+        result = fit(model.with_data(model.simulate(seed, theta=0.3)), gradient=gradient)
+        assert result.valid
+        assert result.errors[0] == pytest.approx(0.1, rel=0.3)  # the information is 300 / 3
+    assert (model * model.fix(theta=0.0)).precision == model.precision > 1e-9
 
 
 def test_a_product_of_gaussians_has_its_closed_form():

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from analytic_store import OBSERVABLES, ExactRatio, ExactScore, analytic_store, density, integral, sigma
+from analytic_store import OBSERVABLES, ExactRatio, ExactScore, analytic_store, density, integral, recorded_store, sigma
 from scipy.integrate import quad
 from scipy.stats import chi2, poisson
 
@@ -132,6 +132,16 @@ def test_observed_events_may_come_as_array_dataset_or_counts(store):
     np.testing.assert_allclose(exact.log_ratio, direct - direct.max(), atol=1e-3)
     rate = observed_limits(store, "rate", toy.x, GRID, LUMINOSITY)
     np.testing.assert_array_equal(rate.log_ratio, observed_limits(store, "rate", 320, GRID, LUMINOSITY).log_ratio)
+
+
+def test_a_store_of_recorded_events_is_data(store, tmp_path):
+    x = StoredEvents(store, "test").draw([1.0], 320, np.random.default_rng(3)).x
+    recorded = recorded_store(tmp_path / "data.zarr", x)
+    for what in ("x", "rate", ExactRatio()):
+        from_store = observed_limits(store, what, recorded, GRID, LUMINOSITY)
+        np.testing.assert_array_equal(from_store.log_ratio, observed_limits(store, what, x, GRID, LUMINOSITY).log_ratio)
+    cut = observed_limits(store, "rate", recorded, GRID, LUMINOSITY, cuts=["x > 0.5"])
+    assert cut.data == (x[:, 0] > 0.5).sum()
 
 
 def test_data_scale_to_another_number_of_events(store):

@@ -47,7 +47,7 @@ __all__ = ["process"]
 
 _log = logging.getLogger(__name__)
 
-BATCH = 20_000
+BATCH = 10_000
 """Events that are read and selected at a time."""
 
 
@@ -61,7 +61,7 @@ def process(
     workers: int = 1,
     seed: int | np.random.Generator = 0,
     partition: Partitioning = (0.6, 0.2, 0.2),
-    part_size: int = 100_000,
+    part_size: int = 50_000,
     resume: bool = True,
     replace: bool = False,
     progress: bool = True,
@@ -88,7 +88,7 @@ def process(
     partition
         Fractions of train, validation and test events within each sample; or "in_order" to cut the store in order.
     part_size
-        Events after which a task commits what it has; rounded up to whole batches of 20,000.
+        Events after which a task commits what it has; rounded up to whole batches of 10,000.
     resume
         Whether to use what earlier calls with the same configuration have left: parts, or the whole store.
     replace

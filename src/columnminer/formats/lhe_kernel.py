@@ -305,6 +305,7 @@ def read_events(buf: Any, end: Any, state: Any, hard: Any, tables: Any, columns:
     p = state[POSITION]
     while True:
         if state[EVENTS] == len(counts):
+            state[POSITION] = p
             return EVENTS_FULL
         while p < end and byte(buf, p) != _LESS:
             p += 1
@@ -340,3 +341,4 @@ def read_events(buf: Any, end: Any, state: Any, hard: Any, tables: Any, columns:
         else:
             state[EVENTS] += 1
             state[PARTICLES] += counts[event]
+        state[POSITION] = p

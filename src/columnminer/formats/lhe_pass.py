@@ -234,14 +234,15 @@ class Pass:
 
     def _read_to_end(self) -> None:
         """Read to the end of the file, so that its hash is complete, and make sure that no events are there."""
-        used = int(self._state[kernel.POSITION])
+        position = int(self._state[kernel.POSITION])
         while True:
-            if b"<event>" in self.window.bytes(used):
+            if b"<event>" in self.window.bytes(position):
                 msg = f"{self.path}: events follow after </LesHouchesEvents>; are there two files in one?"
                 raise FileFormatError(msg)
-            if not self.window.advance(self.window.end):
+            position = max(position, self.window.end - len(b"<event"))  # a tag may be cut by the window
+            if not self.window.advance(position):
                 return
-            used = 0
+            position = 0
 
     def _error(self, status: int) -> FileFormatError:
         """Return the error for what the kernel has met."""

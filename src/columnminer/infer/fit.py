@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FitResult", "MinosError", "fit"]
 
+_DOUBLE = 1e-12
+"""Relative precision up to which a likelihood counts as calculated in double precision."""
+
 
 @dataclass(frozen=True)
 class MinosError:
@@ -141,6 +144,9 @@ def fit(
     minuit.limits = limits
     minuit.errors = [_step(p.bounds, p.constraint, x) for p, x in zip(likelihood.parameters, point, strict=True)]
     minuit.strategy = strategy
+    minuit.precision = likelihood.precision
+    if likelihood.precision > _DOUBLE:
+        minuit.tol = 1.0  # an expected distance to the maximum of 0.001: less is noise
     minuit.migrad()
     if not minuit.valid:
         minuit.simplex().migrad()

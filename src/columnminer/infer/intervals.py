@@ -186,12 +186,12 @@ def _statistic(likelihood: Likelihood, name: str, start: Any) -> tuple[FitResult
 
 def _crossing(excess: Callable[[float], float], best: float, step: float, limit: float | None) -> float | None:
     """Return where the excess turns positive, walking away from the best fit; None if it does not before the limit."""
-    inside = best
+    inside, resolution = best, 1e-6 * abs(step)
     for _ in range(_LARGEST_SEARCH):
         outside = inside + step
         if limit is not None and abs(outside - best) >= abs(limit - best):
-            return float(brentq(excess, inside, limit, xtol=1e-10)) if excess(limit) > 0.0 else None
+            return float(brentq(excess, inside, limit, xtol=resolution)) if excess(limit) > 0.0 else None
         if excess(outside) > 0.0:
-            return float(brentq(excess, inside, outside, xtol=1e-10))
+            return float(brentq(excess, inside, outside, xtol=resolution))
         inside, step = outside, 1.5 * step
     return None

@@ -87,6 +87,11 @@ class Likelihood(ABC):
         """Names of the parameters."""
         return tuple(p.name for p in self.parameters)
 
+    @property
+    def precision(self) -> float:
+        """Relative precision of its values: fits take steps that it resolves."""
+        return float(np.finfo(np.float64).eps)
+
     # What a kind of likelihood defines ---------------------------------------------------------------------------
 
     @abstractmethod
@@ -251,6 +256,11 @@ class Product(Likelihood):
         self._columns = [[self.names.index(name) for name in f.names] for f in self.factors]
 
     @property
+    def precision(self) -> float:
+        """That of the least precise factor."""
+        return max(f.precision for f in self.factors)
+
+    @property
     def has_data(self) -> bool:
         """Whether every factor has data."""
         return all(f.has_data for f in self.factors)
@@ -328,6 +338,11 @@ class Reparametrised(Likelihood):
         inside = np.broadcast_to(self._template, (*points.shape[:-1], len(self._template))).copy()
         inside[..., self._free] = points
         return inside
+
+    @property
+    def precision(self) -> float:
+        """That of the likelihood inside."""
+        return self.base.precision
 
     @property
     def has_data(self) -> bool:

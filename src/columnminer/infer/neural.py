@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NeuralLikelihood"]
 
+_PRECISION = 1e-6
 _PAIRS = 2**22
 """Pairs of (theta, event) evaluated at a time: bounds the memory whatever the grid and the number of events."""
 
@@ -121,6 +122,11 @@ class NeuralLikelihood(Likelihood):
         events = StoredEvents(store, partition, cuts=cuts, efficiencies=efficiencies)
         events.check_estimator(estimator, other_store=other_store)
         return cls(estimator, rate, events=events, include_rate=include_rate)
+
+    @property
+    def precision(self) -> float:
+        """Relative precision of its values: estimators calculate in single precision, and log ratios cancel."""
+        return _PRECISION
 
     def as_data(self, data: Any) -> Dataset:
         """Return the data set."""

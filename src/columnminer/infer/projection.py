@@ -1,4 +1,4 @@
-r"""Likelihood ratios from estimated scores, along one direction for each theta (SALLINO, arXiv:1805.00020, section III D).
+r"""Likelihood ratios from estimated scores, along one direction for each theta (SALLINO, arXiv:1805.00020).
 
 Near theta_ref the score t(x) is sufficient, and between theta_ref and theta its projection
 :math:`h_\theta(x) = t(x) \cdot (\theta - \theta_\mathrm{ref}) / |\theta - \theta_\mathrm{ref}|` is, a single number.
@@ -34,9 +34,6 @@ __all__ = ["ScoreProjection"]
 
 _FLOOR = 1e-12
 """Least probability of a bin, as in `columnminer.infer.histogram`."""
-
-_WEIGHTS_AT_A_TIME = 2**23
-"""Event weights held at a time while filling: 64 MB."""
 
 
 class ScoreProjection:
@@ -141,33 +138,41 @@ class ScoreProjection:
         return np.asarray(difference / length) if length > 0.0 else np.eye(len(theta))[0]
 
     def _fill(self, thetas: Sequence[NDArray[np.float64]]) -> None:
-        """Make the table of log ratios in bins for each theta, in two passes over the store, for bins and histograms."""
+        """Make the table of log ratios in bins for each theta, in two passes over the store: bins, then histograms."""
         if not thetas:
             return
-        points = np.stack([*thetas, self.reference])
-        stride = max(1, self._events.n_stored // PILOT_EVENTS)
-        pilot = [(scores[::stride], weights[:, ::stride]) for scores, weights in self._scored(points)]
-        scores, weights = np.concatenate([s for s, _ in pilot]), np.concatenate([w for _, w in pilot], axis=1)
+        at_points = _with_background(self._events.store.setup.weights(np.stack([*thetas, self.reference])))
+        stride, seen = max(1, self._events.n_stored // PILOT_EVENTS), 0
+        pilot = []
+        for scores, weights in self._scored():
+            pick = slice(-seen % stride, None, stride)  # counted through all blocks, wherever they are cut
+            seen += len(scores)
+            pilot.append((scores[pick], weights[pick]))
+        scores, weights = np.concatenate([s for s, _ in pilot]), np.concatenate([w for _, w in pilot])
+        directions = [self._direction(theta) for theta in thetas]
         edges = [
-            quantile_edges(scores @ self._direction(theta), w, self.n_bins)
-            for theta, w in zip(thetas, weights, strict=False)
+            quantile_edges(scores @ direction, weights @ m, self.n_bins)
+            for direction, m in zip(directions, at_points[:-1], strict=True)
         ]
         sums = np.zeros((2, len(thetas), self.n_bins))
-        for scores, weights in self._scored(points):
-            for i, theta in enumerate(thetas):
-                index = np.searchsorted(edges[i], scores @ self._direction(theta), side="right")
-                sums[0, i] += np.bincount(index, weights=weights[i], minlength=self.n_bins)
-                sums[1, i] += np.bincount(index, weights=weights[-1], minlength=self.n_bins)
+        for scores, weights in self._scored():
+            for i, direction in enumerate(directions):
+                index = np.searchsorted(edges[i], scores @ direction, side="right")
+                for which, m in enumerate((at_points[i], at_points[-1])):
+                    sums[which, i] += np.bincount(index, weights=weights @ m, minlength=self.n_bins)
         shares = np.maximum(sums, 0.0) / np.maximum(sums, 0.0).sum(axis=2, keepdims=True)
         tables = np.log(np.maximum(shares, _FLOOR))
         for i, theta in enumerate(thetas):
             self._tables[theta.tobytes()] = (edges[i], tables[0, i] - tables[1, i])
 
-    def _scored(self, points: NDArray[np.float64]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Yield scores (n, n_par) and weights (n_points, n) of the stored events, a block at a time."""
-        morphing_weights = self._events.store.setup.weights(points)
-        size = max(1, _WEIGHTS_AT_A_TIME // len(points))
-        for block in self._events.blocks(size):
-            at_benchmarks = block.benchmark_weights
-            weights = np.where(block.background, at_benchmarks[:, 0], morphing_weights @ at_benchmarks.T)
-            yield np.asarray(self.estimator.score(block.x, names=self._events.names), dtype=np.float64), weights
+    def _scored(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Yield scores (n, n_par) and weights (n, n_benchmarks + 1), the last column being those of backgrounds."""
+        for block in self._events.blocks():
+            weights, background = block.benchmark_weights, block.background[:, None]
+            columns = np.concatenate([np.where(background, 0.0, weights), np.where(background, weights[:, :1], 0.0)], 1)
+            yield np.asarray(self.estimator.score(block.x, names=self._events.names), dtype=np.float64), columns
+
+
+def _with_background(morphing_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weights of the columns that `_scored` gives: backgrounds count once at any theta."""
+    return np.pad(morphing_weights, ((0, 0), (0, 1)), constant_values=1.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from columnminer.errors import FileFormatError, OutputExistsError
+from columnminer.store.commit import staged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,15 +40,11 @@ def write_estimator(
         reason = "give replace=True to overwrite it" if not replace else "it holds no estimator, and is left alone"
         msg = f"{folder} exists: {reason}"
         raise OutputExistsError(msg)
-    fresh = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
     text = json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **document}, indent=2, allow_nan=False)
-    (fresh / _DOCUMENT).write_text(text + "\n", encoding="utf-8")
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, fresh / _WEIGHTS)
-    if folder.exists():
-        shutil.rmtree(folder)
-    fresh.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with staged(folder, replace=replace) as fresh:
+        (fresh / _DOCUMENT).write_text(text + "\n", encoding="utf-8")
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, fresh / _WEIGHTS)
 
 
 def read_estimator(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

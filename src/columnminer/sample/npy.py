@@ -1,0 +1,88 @@
+"""Samples as .npy files with the names and shapes of MadMiner's, for tools that read those, and from there.
+
+A set called "ratio" is ``x_ratio.npy`` (n, n_features), ``theta0_ratio.npy``, ``theta1_ratio.npy``, ``t_xz_ratio.npy``
+(n, n_par), ``y_ratio.npy`` and ``r_xz_ratio.npy`` (n, 1). Sets with one point for each event have ``theta_local.npy``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from columnminer.errors import FileFormatError
+from columnminer.sample.samples import ARRAYS, Samples
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["read_npy", "write_npy"]
+
+_COLUMNS = ("y", "r_xz", "weights")
+"""Arrays (n,) here that are (n, 1) there."""
+
+
+def write_npy(samples: Samples, folder: str | Path, name: str) -> list[Path]:
+    """Write the arrays of samples into a folder, replacing files of these names, and return the files."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for array in ARRAYS:
+        values = getattr(samples, array)
+        if values is not None:
+            stem = "theta" if array == "theta0" and samples.theta1 is None else array
+            written.append(folder / f"{stem}_{name}.npy")
+            np.save(written[-1], values[:, np.newaxis] if array in _COLUMNS else values)
+    return written
+
+
+def read_npy(
+    folder: str | Path,
+    name: str,
+    feature_names: Sequence[str],
+    parameter_names: Sequence[str],
+    *,
+    store_hash: str = "",
+    partition: str = "train",
+) -> Samples:
+    """Read the set called `name`, which MadMiner or `write_npy` wrote.
+
+    Parameters
+    ----------
+    folder, name
+        Where it is, and what it is called.
+    feature_names, parameter_names
+        Names of the columns, which the files do not hold.
+    store_hash, partition
+        From which events it was drawn, as far as known.
+
+    Raises
+    ------
+    FileFormatError
+        If there is no such set, or a file is no plain array.
+    InputError
+        If the arrays do not fit together.
+    """
+    folder = Path(folder)
+    arrays = {}
+    try:
+        for array in ARRAYS:
+            files = [folder / f"{stem}_{name}.npy" for stem in ((array, "theta") if array == "theta0" else (array,))]
+            found = next((file for file in files if file.is_file()), None)
+            if found is not None:
+                values = np.load(found, allow_pickle=False)
+                arrays[array] = values.reshape(len(values)) if array in _COLUMNS else values
+    except (OSError, ValueError) as error:
+        msg = f"{folder}: the set {name!r} cannot be read: {error}"
+        raise FileFormatError(msg) from error
+    if "x" not in arrays:
+        msg = f"{folder} has no set {name!r}: there is no x_{name}.npy"
+        raise FileFormatError(msg)
+    return Samples(
+        **arrays,
+        feature_names=tuple(feature_names),
+        parameter_names=tuple(parameter_names),
+        store_hash=store_hash,
+        partition=partition,
+    )

@@ -112,6 +112,15 @@ def test_parts_of_another_configuration_are_refused_with_what_differs(tmp_path):
     (folder / "file").mkdir()
     open_parts(folder, {"seed": 0, "cuts": ["a", "c"]}, resume=False, replace=False)
     assert not (folder / "file").exists()
+    assert contents(tmp_path) == ["out.parts"]
+
+
+def test_a_folder_that_only_looks_like_parts_is_left_alone(tmp_path):
+    (tmp_path / "out.parts").mkdir()
+    (tmp_path / "out.parts" / "thesis.tex").touch()
+    with pytest.raises(OutputExistsError, match=r"out\.parts exists"):
+        open_parts(tmp_path / "out.parts", {"seed": 0}, resume=True, replace=True)
+    assert contents(tmp_path / "out.parts") == ["thesis.tex"]
 
 
 @given(

@@ -314,11 +314,12 @@ def test_killed_at_any_step_and_run_again_equals_undisturbed(samples, run, tmp_p
         if (tmp_path / name).exists():
             assert files(tmp_path / name) == undisturbed, "a reader sees the whole store or none"
         assert files(short_run(name).path) == undisturbed
-        assert not (tmp_path / f"{name}.parts").exists()
+        shutil.rmtree(tmp_path / name)
+        assert [p.name for p in tmp_path.iterdir()] == ["undisturbed.zarr"], "nothing is left lying about"
         if not killed:
             break
-    # The folder of parts; the full parts and the last one (which may be empty) of each file; the store; not killed.
-    assert step == 1 + (60 // 20 + 1) + (30 // 20 + 1) + 1 + 1
+    # The folder of parts; the full parts and the last one (which may be empty) of each file; the store; tidying up.
+    assert step == 1 + (60 // 20 + 1) + (30 // 20 + 1) + 1 + 1 + 1, "and the last was not killed"
 
 
 def test_what_is_committed_is_not_read_again(samples, run, tmp_path, monkeypatch):
@@ -499,3 +500,25 @@ def test_the_full_files_give_the_weights_of_madminer(shared, tmp_path):
     np.testing.assert_array_equal(ours.sample[:], theirs.sample[:])
     np.testing.assert_allclose(ours.observables[:, 0], theirs.observables[:, 0], rtol=1e-12)
     np.testing.assert_allclose(ours.xsec().value, theirs.xsec().value, rtol=1e-13)
+
+
+def test_the_systematics_file_gives_the_numbers_of_madminer(shared, tmp_path):
+    """Read, cut, scaled and varied here; theirs from a repaired MadMiner (`note` in the file)."""
+    from columnminer.store.madminer import import_madminer
+
+    theirs = import_madminer(shared / "vbf" / "madminer_lhe_systematics.h5", tmp_path / "theirs.zarr")
+    sample = Sample(
+        shared / "vbf" / "signal_sm_systematics.lhe.gz",
+        benchmark="sm",
+        k_factor=1.1,
+        systematics=["signal_norm", "scales"],
+    )
+    ours = process([sample], theirs.setup, Selection({"pt_j1": "j[0].pt"}, cuts=["pt_j1 > 30"]), tmp_path / "ours.zarr")
+    oracle = json.loads((shared / "vbf" / "oracle_systematics.json").read_text())
+    assert len(ours) == oracle["n"]
+    np.testing.assert_allclose(ours.weights[:], theirs.weights[:], rtol=1e-12)
+    entry = oracle["xsecs_theta0_at_nus"]
+    np.testing.assert_allclose(ours.xsec([[0, 0]] * 4, entry["nus"]).value, entry["values"], rtol=1e-8)
+    gradients = ours.xsec_gradients([[0, 0]] * 4, entry["nus"])
+    expected = np.array(oracle["xsec_gradients_theta_nu"])
+    np.testing.assert_allclose(gradients, expected, rtol=0, atol=1e-8 * np.abs(expected).max())

@@ -111,6 +111,15 @@ def test_progress_is_logged_where_there_is_no_terminal(caplog):
     assert not caplog.text
 
 
+def test_progress_is_a_bar_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    run_tasks(square, range(3), title="squares")
+    shown = capsys.readouterr()
+    assert "squares" in shown.err
+    assert "3/3" in shown.err
+    assert not shown.out
+
+
 @pytest.mark.parametrize("options", [{"workers": 0}, {"retries": -1}])
 def test_senseless_options_are_refused(options):
     with pytest.raises(InputError):

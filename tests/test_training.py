@@ -68,6 +68,19 @@ def test_a_training_is_repeated_by_its_seed_and_leaves_global_randomness_alone(d
     assert (first.weights() != other.weights()).any()
 
 
+def test_bits_do_not_depend_on_the_number_of_threads():
+    threads = torch.get_num_threads()
+    fits = [Fit(), Fit()]
+    try:
+        for fit, n in zip(fits, (1, 2), strict=True):
+            torch.set_num_threads(n)
+            fit.train()
+            assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_array_equal(fits[0].weights(), fits[1].weights())
+
+
 @pytest.mark.parametrize("optimiser", ["adam", "nesterov"])
 def test_a_training_that_was_cut_off_goes_on_as_if_it_had_not(tmp_path, optimiser):
     options = dataclasses.replace(OPTIONS, optimiser=optimiser)

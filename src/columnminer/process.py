@@ -11,7 +11,6 @@ import dataclasses
 import json
 import logging
 import math
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from columnminer.store.assemble import assemble
 from columnminer.store.commit import require_free
 from columnminer.store.eventstore import EventStore
 from columnminer.store.partition import PartitionScheme
-from columnminer.store.parts import PartInfo, committed_parts, open_parts, require_same, write_part
+from columnminer.store.parts import PartInfo, committed_parts, discard_parts, open_parts, require_same, write_part
 from columnminer.store.sources import describe, find_sources
 from columnminer.store.weightcolumns import raw_weights
 from columnminer.streams import key
@@ -148,7 +147,6 @@ def process(
             client=client,
             workers=workers,
             title="reading",
-            name=lambda j: str(j.path),
             progress=progress,
         )
     except TaskError as error:
@@ -156,7 +154,7 @@ def process(
         raise TaskError(msg) from error.__cause__
     names = selection.observable_names
     store = assemble(out, parts, sources, setup, names, configuration=configuration, replace=replace)
-    shutil.rmtree(parts, ignore_errors=True)
+    discard_parts(parts)
     _log.info("%d events in %s", len(store), out)
     return store
 
@@ -168,7 +166,7 @@ def _existing(out: Path, configuration: Mapping[str, Any], parts: Path, *, resum
     store = EventStore(out)
     there = {"setup": store.attributes["setup"], "selection": store.attributes["selection"]}
     require_same({**there, **store.attributes["configuration"]}, configuration, str(out))
-    shutil.rmtree(parts, ignore_errors=True)  # an earlier call may have been killed while it tidied up
+    discard_parts(parts)  # an earlier call may have been killed while it tidied up
     return store
 
 
@@ -190,7 +188,7 @@ class _Job:
     part_size: int
 
     def __str__(self) -> str:
-        return str(self.path)
+        return self.path.name
 
 
 def read_file(job: _Job) -> None:
@@ -210,7 +208,7 @@ def read_file(job: _Job) -> None:
         raw = raw_weights(batch, job.weights)
         needed = dataclasses.replace(batch, weights=raw, weight_names=job.weights)
         selected = job.selection.apply(needed, key=job.stream)
-        part.nominal.append(raw[:, :1].sum(axis=1))
+        part.nominal.append(raw[:, 0].copy())  # a view would keep all of the batch's weights
         part.observables.append(selected.observables)
         part.weights.append(selected.weights)
         part.events.append(batch.first_event + np.flatnonzero(selected.passed))

@@ -49,7 +49,7 @@ def _powers_of_five() -> NDArray[np.uint64]:
 
 _POWERS = _powers_of_five()
 _TENS = np.array([10.0**k for k in range(23)])
-_ZERO, _ONE, _TWO, _THREE = (np.uint64(k) for k in range(4))
+_ZERO, _ONE, _THREE = np.uint64(0), np.uint64(1), np.uint64(3)
 _HALF_WORD, _LOW_HALF = np.uint64(32), np.uint64(0xFFFFFFFF)
 _NAN, _INF, _INITY = map(word, ("nan", "inf", "inity"))
 _LOWER = np.uint64(0x2020202020202020)

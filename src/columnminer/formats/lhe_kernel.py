@@ -1,4 +1,4 @@
-"""The compiled loop that turns the bytes of LHE events into columns; `lhe.py` feeds it and words its complaints.
+"""The compiled loop that turns the bytes of LHE events into columns; `lhe_pass` feeds it and words its complaints.
 
 `read_events` takes whole events from a window of the file and stops at the start of one, when the window or the columns
 are used up; what it wrote of an unfinished event is overwritten when it is called again. It goes by lines, as the
@@ -47,7 +47,7 @@ BAD_NUMBER = 8  # FROM:TO is no number
 BAD_INTEGER = 9  # FROM:TO is no integer of 32 bits
 TOO_FEW_FIELDS = 10  # the line that ends at TO has only DETAIL fields; -1: there is no particle line
 TOO_MANY_FIELDS = 11  # the line goes on at FROM:TO, after its DETAIL fields
-TOO_MANY_LINES = 12  # there is text at FROM:TO, after the DETAIL particles
+TOO_MANY_LINES = 12  # there is text at FROM:TO, after the last particle
 CUT_SHORT = 13  # at FROM another event or the end of the file begins
 DUPLICATE = 14  # the weight at FROM:TO occurs twice
 NO_ID = 15  # the weight at FROM has no id

@@ -180,7 +180,12 @@ class Pass:
             n_decided = self._decide_hard(columns)
             if status == kernel.INCOMPLETE:
                 used, state[kernel.POSITION] = int(state[kernel.POSITION]), 0
-                if not window.advance(used):
+                try:
+                    more = window.advance(used)
+                except FileFormatError as error:
+                    msg = f"{error} (after {self._number()} whole events)"
+                    raise FileFormatError(msg) from error
+                if not more:
                     raise self._error(status)
             elif status == kernel.EVENTS_FULL:
                 if len(columns.counts) == size:
@@ -217,6 +222,10 @@ class Pass:
         self._per_event = n_particles / n_events if n_events else self._per_event
         return batch
 
+    def _number(self) -> int:
+        """Return the number of the event that reading stands at, which is how many events are before it."""
+        return int(self.behind - self._state[kernel.TO_SKIP] + self._state[kernel.EVENTS])
+
     def _text(self) -> bytes:
         return self.window.bytes(int(self._state[kernel.FROM]), int(self._state[kernel.TO]))
 
@@ -247,7 +256,7 @@ class Pass:
     def _error(self, status: int) -> FileFormatError:
         """Return the error for what the kernel has met."""
         text, detail = self._text().decode(errors="replace")[:60], int(self._state[kernel.DETAIL])
-        number = self.behind - self._state[kernel.TO_SKIP] + self._state[kernel.EVENTS]
+        number = self._number()
         what = {
             kernel.NEW_ID: f"weight {text!r} is not among those of the first event",
             kernel.NEW_POSITION: f"<weights> holds {detail} numbers, more than in the first event",

@@ -23,6 +23,7 @@ __all__ = ["Window"]
 
 _DAMAGE: Any = (OSError, zlib.error, igzip_lib.IsalError)  # what gunzipping raises (Any: isal's types are wrong here)
 
+_PIECE = 1 << 16  # bytes read at once: where a file is damaged, those before the damage count, but for the last piece
 _START = 1 << 20  # bytes: fits into the second-level cache together with the columns that are being written
 _LIMIT = 1 << 28  # bytes: no header and no event is longer
 
@@ -93,6 +94,7 @@ class Window:
         self._stream = gunzip(fileobj=self._raw, mode="rb") if self._raw.is_gzip() else self._raw
         self.buffer: NDArray[np.uint8] = np.zeros(_START + PADDING, dtype=np.uint8)
         self.end = 0
+        self._fault: FileFormatError | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -107,7 +109,8 @@ class Window:
         Raises
         ------
         FileFormatError
-            If the gzip stream is damaged or cut, or if nothing in a very long stretch was of use.
+            If the gzip stream is damaged or cut, once there is nothing before that which could be read; or if nothing
+            in a very long stretch was of use.
         """
         rest = self.end - used
         capacity = len(self.buffer) - PADDING
@@ -120,21 +123,27 @@ class Window:
         else:
             self.buffer[:rest] = self.buffer[used : self.end]
         self.end = rest
+        if self._fault is None:
+            self._fault = self._read()
+        self.buffer[self.end : self.end + PADDING] = 0
+        if self._fault is not None and self.end == rest:
+            raise self._fault
+        return self.end > rest
+
+    def _read(self) -> FileFormatError | None:
+        """Fill the window; return what is wrong with the file behind the bytes that could be read."""
+        room = len(self.buffer) - PADDING
         try:
-            while self.end < len(self.buffer) - PADDING:
-                n = self._stream.readinto(self.buffer.data[self.end : -PADDING])
+            while self.end < room:
+                n = self._stream.readinto(self.buffer.data[self.end : min(self.end + _PIECE, room)])
                 if not n:
                     break
                 self.end += n
-        except EOFError as error:
-            msg = f"{self.path}: the compressed file ends too early; it was cut when it was written or copied"
-            raise FileFormatError(msg) from error
+        except EOFError:
+            return FileFormatError(f"{self.path}: the compressed file ends too early, it was cut while being written")
         except _DAMAGE as error:
-            msg = f"{self.path}: cannot be read on: {error}"
-            raise FileFormatError(msg) from error
-        finally:
-            self.buffer[self.end : self.end + PADDING] = 0
-        return self.end > rest
+            return FileFormatError(f"{self.path}: cannot be read on: {error}")
+        return None
 
     @property
     def address(self) -> int:

@@ -78,12 +78,13 @@ class MLP(nn.Module):
 
     def forward(self, inputs: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
         """Return the outputs, (n, n_out), for inputs (n, n_in); `masks` from `dropout_masks`."""
+        *hidden, (last_weight, last_bias) = zip(self.weights, self.biases, strict=True)
         h = inputs
-        for layer, (weight, bias) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
+        for layer, (weight, bias) in enumerate(hidden):
             h = self.activation.value(torch.addmm(bias, h, weight))
             if masks is not None:
                 h = h * masks[layer]
-        return torch.addmm(self.biases[-1], h, self.weights[-1])
+        return torch.addmm(last_bias, h, last_weight)
 
     def value_and_gradient(
         self, inputs: Tensor, n_gradient: int, masks: Sequence[Tensor] | None = None
@@ -131,16 +132,17 @@ class MLP(nn.Module):
         """
         with torch.no_grad():
             k = first.shape[1]
-            rows = torch.addmm(self.biases[0], first, self.weights[0][:k])
-            columns = second @ self.weights[0][k:]
+            (weight, bias), *hidden, (last_weight, last_bias) = zip(self.weights, self.biases, strict=True)
+            rows = torch.addmm(bias, first, weight[:k])
+            columns = second @ weight[k:]
             values = first.new_empty((len(first), len(second)))
             for start in range(0, len(second), _GRID_BLOCK):
                 block = columns[start : start + _GRID_BLOCK]
                 for i, row in enumerate(rows):
                     h = self.activation.value(block + row)
-                    for weight, bias in zip(self.weights[1:-1], self.biases[1:-1], strict=True):
+                    for weight, bias in hidden:
                         h = self.activation.value(torch.addmm(bias, h, weight))
-                    out = torch.addmv(self.biases[-1].expand(len(h)), h, self.weights[-1][:, 0])
+                    out = torch.addmv(last_bias.expand(len(h)), h, last_weight[:, 0])
                     values[i, start : start + _GRID_BLOCK] = out
         return values
 
@@ -149,7 +151,7 @@ class MLP(nn.Module):
         if self.dropout == 0.0:
             return None
         keep = 1.0 - self.dropout
-        return tuple((torch.rand((n, len(b)), generator=generator) < keep).to(b) / keep for b in self.biases[:-1])
+        return tuple((torch.rand((n, len(b)), generator=generator) < keep).to(b) / keep for b in list(self.biases)[:-1])
 
 
 _activation = activation  # the argument of MLP has the same name

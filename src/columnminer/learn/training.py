@@ -10,6 +10,7 @@ import logging
 import math
 import time
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -24,7 +25,7 @@ from columnminer.learn.progress import EpochReport, reporter
 from columnminer.streams import key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 __all__ = ["Objective", "evaluate", "generator", "train"]
 
 logger = logging.getLogger(__name__)
+
+_SMALL_STEP = 2**18
+"""Events of a batch times units of a layer, up to which one thread does the step."""
 
 _JUDGE_BATCH = 16_384
 """Events in a batch when losses are only evaluated: small enough to stay in the cache, large enough to cost nothing."""
@@ -182,7 +186,7 @@ def train(
             state = _State(**document, best=best)
             logger.info("%s goes on after epoch %d from %s", title, len(state.train), checkpoint)
     started = time.perf_counter() - state.seconds
-    with reporter(progress, title, options.epochs) as report:
+    with reporter(progress, title, options.epochs) as report, _threads(network, options.batch_size):
         for epoch in range(len(state.train), options.epochs):
             terms, rate = _epoch(network, objective, data, options, optimiser, epoch=epoch, stream=stream)
             judged = evaluate(objective, validation)
@@ -207,6 +211,22 @@ def train(
     if saved is not None:
         saved.remove()
     return state.history()
+
+
+@contextmanager
+def _threads(network: nn.Module, batch_size: int) -> Iterator[None]:
+    """Train on one thread where steps are too small to share: then neither speed nor bits depend on how many there are.
+
+    Two threads would be a third faster on idle cores, but wait for each other for milliseconds where cores are busy.
+    """
+    threads = torch.get_num_threads()
+    widest = max(p.shape[-1] for p in network.parameters())
+    if batch_size * widest <= _SMALL_STEP:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _epoch(

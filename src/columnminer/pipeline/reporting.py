@@ -50,6 +50,8 @@ __all__ = ["Results", "load_results", "report", "result_tables"]
 
 T = TypeVar("T")
 
+_INVERSE_PB = "pb\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT ONE}"
+
 _PACKAGES = ("columnminer", "numpy", "scipy", "awkward", "vector", "numba", "zarr", "torch", "matplotlib")
 
 
@@ -174,7 +176,7 @@ def _training(found: Results) -> Section:
 def _limits(found: Results, config: AnalysisConfig) -> Section:
     if config.limits is None:
         return Section("Limits", [])
-    text = f"{config.limits.luminosity:g} pb\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT ONE}"
+    text = f"{config.limits.luminosity:g} {_INVERSE_PB}"
     text += ", number of events included." if config.limits.include_rate else ", shapes only (but for the rate)."
     items: list[Item] = []
     for kind, limits in (("Observed", found.observed_limits), ("Expected", found.limits)):
@@ -184,7 +186,12 @@ def _limits(found: Results, config: AnalysisConfig) -> Section:
         if len(names) <= 2:
             truth = found.setup.theta(config.limits.theta_true) if kind == "Expected" else None
             labels = [_axis_label(name, config) for name in names]
-            items.append(Picture(plot_limits(limits, truth=truth, labels=labels), f"{kind} limits with {text}"))
+            items.append(
+                Picture(
+                    plot_limits(limits, truth=truth, labels=labels),
+                    f"{kind} limits with {text} Markers: best fits on the grid.",
+                )
+            )
     return Section("Limits", items)
 
 
@@ -195,7 +202,7 @@ def _information(found: Results, config: AnalysisConfig) -> Section:
         projected = {name: result.project(shown) for name, result in found.information.items()}
         centre = found.setup.theta(config.information.theta)[:2]
         labels = [_axis_label(name, config) for name in shown]
-        caption = f"Contours from the Fisher information with {config.information.luminosity:g} /pb."
+        caption = f"Contours from the Fisher information with {config.information.luminosity:g} {_INVERSE_PB}."
         items.append(Picture(plot_information(projected, centre=centre, labels=labels), caption))
     return Section("Information", items)
 

@@ -112,8 +112,8 @@ class Interval:
     def __str__(self) -> str:
         def end(value: float) -> str:
             if value <= self.edges[0]:
-                return f"< {self.edges[0]:.4g}"
-            return f"> {self.edges[1]:.4g}" if value >= self.edges[1] else f"{value:.4g}"
+                return f"< {self.edges[0]:.3g}"
+            return f"> {self.edges[1]:.3g}" if value >= self.edges[1] else f"{value:.3g}"
 
         return " or ".join(f"[{end(low)}, {end(high)}]" for low, high in self.pieces)
 

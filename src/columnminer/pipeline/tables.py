@@ -110,7 +110,7 @@ def interval_table(limits: Mapping[str, Limits], caption: str) -> Table:
     for parameter in next(iter(limits.values())).parameter_names:
         for name, found in intervals.items():
             own = [interval for interval in found if interval.parameter == parameter]
-            rows.append([parameter, name, f"{own[0].best_fit:.4g}", *(str(interval) for interval in own)])
+            rows.append([parameter, name, f"{own[0].best_fit:.3g}", *(str(interval) for interval in own)])
     return Table(["parameter", "analysis", "best fit", *(f"{level:.0%} CL" for level in _LEVELS)], rows, caption)
 
 

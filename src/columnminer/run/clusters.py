@@ -21,7 +21,7 @@ def connect(address: str) -> Client:
         If nobody answers there.
     """
     try:
-        return Client(address, timeout=_PATIENCE)
+        return Client(address, timeout=_PATIENCE)  # type: ignore[no-untyped-call]  # distributed is not typed
     except (OSError, ValueError, TypeError) as reason:
         msg = f"no dask scheduler answers at {address!r}: {reason}"
         raise InputError(msg) from reason

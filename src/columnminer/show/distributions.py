@@ -82,7 +82,7 @@ def plot_distribution(
     bottom.set_xlabel(name + (f" [{unit}]" if unit else ""))
     if ratio_ax is not None:
         ratio_ax.axhline(1.0, color=look(list(histograms).index(base)).colour, linewidth=0.8)
-        ratio_ax.set_ylabel(f"ratio to {base}")
+        ratio_ax.set_ylabel(f"ratio to {base}", loc="center", fontsize="small")
     return ax
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import chi2
 
 from columnminer.errors import InputError, MissingError
@@ -72,9 +73,9 @@ def plot_information(
     if len(levels) > len(_WIDTHS):
         msg = f"plot_information draws at most {len(_WIDTHS)} levels"
         raise InputError(msg)
-    ax = axes(ax, (6.0, 5.4))
+    ax = axes(ax, (7.4, 5.4))
     origin = np.asarray(centre, dtype=np.float64)
-    handles, bands = [], []
+    handles, bands, reach = [], [], []
     for i, (name, result) in enumerate(results.items()):
         style = look(i)
         values, vectors = np.linalg.eigh(np.asarray(result.information, dtype=np.float64))
@@ -87,11 +88,17 @@ def plot_information(
             for level, width in zip(sorted(levels), _WIDTHS, strict=False):
                 points = origin[:, None] + np.sqrt(chi2.ppf(level, df=2)) * unit
                 ax.plot(*points, color=style.colour, linestyle=style.dash, linewidth=width)
+            reach.append(np.sqrt(chi2.ppf(max(levels), df=2)) * np.abs(unit).max(axis=1))
         if name:
             handles.append(Line2D([], [], color=style.colour, linestyle=style.dash, label=name))
     if not ax.lines:
         msg = "none of these informations constrains both parameters: there is no closed contour to draw"
         raise MissingError(msg)
+    # The picture shows most of the ellipses whole; one far longer than the others would shrink them to a point.
+    half = 1.25 * np.quantile(reach, 0.5, axis=0, method="higher")
+    ax.set_xlim(origin[0] - half[0], origin[0] + half[0])
+    ax.set_ylim(origin[1] - half[1], origin[1] + half[1])
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     _draw_bands(ax, bands, origin, levels)
     ax.plot(*origin, marker="+", color="black", markersize=12, markeredgewidth=1.5)
     labels = names if labels is None else tuple(labels)

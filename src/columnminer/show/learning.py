@@ -94,7 +94,7 @@ def plot_agreement(
     ax.set_ylim(ends)
     ax.set_xlabel(f"exact {quantity}")
     ax.set_ylabel(f"estimated {quantity}")
-    ax.figure.colorbar(image, ax=ax, label="pairs of event and parameter point")
+    ax.figure.colorbar(image, ax=ax).set_label("entries", loc="center")
     if note:
         ax.text(0.04, 0.96, note, transform=ax.transAxes, va="top", fontsize="small")
     return ax

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from columnminer.errors import InputError
 from columnminer.show.style import axes, look, styled
@@ -64,7 +65,7 @@ def plot_limits(
     if len(levels) > len(_WIDTHS):
         msg = f"plot_limits draws at most {len(_WIDTHS)} levels"
         raise InputError(msg)
-    ax = axes(ax, (6.0, 5.4) if len(names) == 2 else (6.4, 4.8))
+    ax = axes(ax, (7.4, 5.4) if len(names) == 2 else (7.4, 4.8))
     labels = names if labels is None else tuple(labels)
     draw = _contours if len(names) == 2 else _curve
     handles = []
@@ -83,6 +84,7 @@ def plot_limits(
         else:
             ax.axvline(point[0], color="black", linewidth=0.8)
             handles.append(Line2D([], [], color="black", linewidth=0.8, label="truth"))
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel(labels[0])
     if len(names) == 2:
         ax.set_ylabel(labels[1])

@@ -101,11 +101,13 @@ def _range(setup: Setup, name: str, ranges: Mapping[str, tuple[float, float]] | 
 def _surface(ax: Axes, lines: list[np.ndarray], values: np.ndarray) -> None:
     low, high = float(values.min()), float(values.max())
     image = ax.pcolormesh(*lines, values.T, norm=LogNorm(low, max(high, low * 10)), cmap="Blues", rasterized=True)
-    ax.figure.colorbar(image, ax=ax, label=r"squared weights $\sum_b w_b^2$")
-    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    decades = decades[(decades > low) & (decades < high)]
-    if len(decades):
-        contours = ax.contour(*lines, values.T, levels=decades, colors="0.25", linewidths=0.7)
+    ax.figure.colorbar(image, ax=ax).set_label(r"squared weights $\sum_b w_b^2$", loc="center")
+    steps = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    # Few decades need lines between them, many do not.
+    levels = np.outer(steps, [1.0, 2.0, 5.0] if high < 1e3 * low else [1.0]).ravel()
+    levels = levels[(levels > low) & (levels < high)]
+    if len(levels):
+        contours = ax.contour(*lines, values.T, levels=levels, colors="0.25", linewidths=0.7)
         ax.clabel(contours, fmt="%g", fontsize=9)
 
 

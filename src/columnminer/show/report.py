@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -104,21 +105,30 @@ def _item(item: Item) -> str:
         save(item.ax, buffer)
         data = base64.b64encode(buffer.getvalue()).decode("ascii")
         caption = html.escape(item.caption)
-        image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
+        # Pictures as wide as their figures: so is the writing in them all of one size.
+        width = _REM_PER_INCH * item.ax.figure.get_figure(root=True).get_size_inches()[0]
+        image = f'<img style="width: {width:.1f}rem" alt="{caption}" src="data:image/png;base64,{data}">'
         return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
     caption = f"<caption>{html.escape(item.caption)}</caption>" if item.caption else ""
-    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in item.head)
-    rows = "\n".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in item.rows)
+    marks = [_mark([row[i] for row in item.rows]) for i in range(len(item.head))]
+    head = "".join(f'<th scope="col"{m}>{html.escape(cell)}</th>' for m, cell in zip(marks, item.head, strict=True))
+    rows = "\n".join(
+        "<tr>" + "".join(f"<td{m}>{html.escape(cell)}</td>" for m, cell in zip(marks, row, strict=True)) + "</tr>"
+        for row in item.rows
+    )
     return (
         f'<div class="wide"><table>{caption}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>'
     )
 
 
-def _cell(text: str) -> str:
-    """Numbers stand to the right, so that their digits can be compared down a column."""
-    number = text[:1] in "0123456789-+[" and any(c.isdigit() for c in text)
-    return f'<td class="n">{html.escape(text)}</td>' if number else f"<td>{html.escape(text)}</td>"
+def _mark(column: Sequence[str]) -> str:
+    """Let numbers stand to the right, so that their digits can be compared down a column."""
+    cells = [cell for cell in column if cell]
+    return ' class="n"' if cells and all(_NUMBER.fullmatch(cell) for cell in cells) else ""
 
+
+_REM_PER_INCH = 4.5
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*(e[-+]?\d+)?|inf)%?")
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 62rem; margin: 2rem auto;
@@ -128,10 +138,10 @@ nav ul { columns: 2; padding-left: 1.2rem; } a { color: #1f4e9c; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; margin: 1rem 0; font-size: 0.9rem; }
 caption { text-align: left; color: #444; padding-bottom: 0.4rem; }
 th, td { padding: 0.25rem 0.8rem 0.25rem 0; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th { border-bottom: 2px solid #888; }
 figure { display: inline-block; margin: 1rem 0.5rem 1rem 0; max-width: 100%; vertical-align: top; }
-figure img { max-width: 100%; width: 29rem; height: auto; }
+figure img { max-width: 100%; height: auto; }
 figcaption { max-width: 29rem; color: #444; font-size: 0.9rem; }
 footer { margin-top: 3rem; color: #555; font-size: 0.85rem; border-top: 1px solid #ccc; padding-top: 0.5rem; }
 @media print { body { max-width: none; } section { break-inside: avoid-page; } }

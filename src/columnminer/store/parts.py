@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import uuid
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["PartInfo", "committed_parts", "open_parts", "read_part", "require_same", "write_part"]
+__all__ = ["PartInfo", "committed_parts", "discard_parts", "open_parts", "read_part", "require_same", "write_part"]
 
 CONFIGURATION = "configuration.json"
 
@@ -83,18 +84,31 @@ def open_parts(folder: Path, configuration: Mapping[str, Any], *, resume: bool, 
     Raises
     ------
     OutputExistsError
-        If there are parts of another configuration; the message says what differs.
+        If there are parts of another configuration (the message says what differs), or something else is in the way.
     """
-    if (folder / CONFIGURATION).is_file():
-        if resume and not replace:
-            require_same(read_json(folder / CONFIGURATION), configuration, f"the unfinished run in {folder}")
-        if resume and read_json(folder / CONFIGURATION) == configuration:
+    if resume and (folder / CONFIGURATION).is_file():
+        existing = read_json(folder / CONFIGURATION)
+        if not replace:
+            require_same(existing, configuration, f"the unfinished run in {folder}")
+        if existing == configuration:
             return folder
-    if folder.exists():
-        shutil.rmtree(folder)
-    with staged(folder) as temporary:
-        write_json(temporary / CONFIGURATION, configuration)
+    discard_parts(folder)
+    folder.mkdir(exist_ok=True)
+    if any(not path.name.startswith(".") for path in folder.iterdir()):
+        msg = f"{folder} exists, but holds no parts: it is in the way"
+        raise OutputExistsError(msg)
+    write_json(folder / CONFIGURATION, configuration)
     return folder
+
+
+def discard_parts(folder: Path) -> None:
+    """Delete the folder of parts, if it is one, and what an earlier deletion that was cut off has left."""
+    prefix, suffix = f".{folder.name}.", ".discarded"
+    if (folder / CONFIGURATION).is_file():
+        folder.rename(folder.with_name(f"{prefix}{uuid.uuid4().hex}{suffix}"))
+    for left in folder.parent.iterdir():
+        if left.name.startswith(prefix) and left.name.endswith(suffix):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def require_same(existing: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
     from columnminer.infer.histogram import HistogramLikelihood
+    from columnminer.infer.information import Information
     from columnminer.infer.intervals import confidence_interval, profile
     from columnminer.infer.likelihood import Likelihood
-    from columnminer.infer.limits import Grid, expected_limits, observed_limits
+    from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
     from columnminer.infer.neural import NeuralLikelihood
     from columnminer.infer.rate import RateLikelihood
-    from columnminer.learn.estimators import RatioEstimator, ScoreEstimator, load_estimator
+    from columnminer.learn.estimators import DoubleRatioEstimator, RatioEstimator, ScoreEstimator, load_estimator
     from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
     from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
     from columnminer.model.setup import Setup
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
     from columnminer.observe.detector import Detector
     from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
     from columnminer.observe.selection import Selection
-    from columnminer.process import process
-    from columnminer.sample.sampling import sample_local, sample_ratio, sample_test
+    from columnminer.observe.smearing import Resolution
+    from columnminer.processing import process
+    from columnminer.sample.sampling import sample_double_ratio, sample_local, sample_plain, sample_ratio, sample_test
     from columnminer.schema import EventBatch
     from columnminer.show.report import write_report
     from columnminer.store.eventstore import EventStore
@@ -64,19 +66,27 @@ _NAMES = {
     "columnminer.observe.detector": ("Detector",),
     "columnminer.observe.observables": ("Cut", "DefaultObservables", "Efficiency", "Observable"),
     "columnminer.observe.selection": ("Selection",),
-    "columnminer.process": ("process",),
+    "columnminer.observe.smearing": ("Resolution",),
+    "columnminer.processing": ("process",),
     "columnminer.store.eventstore": ("EventStore",),
     "columnminer.store.madminer": ("import_madminer", "load_madminer_setup"),
     "columnminer.store.samples": ("Sample",),
     "columnminer.store.samplestore": ("SampleStore",),
-    "columnminer.sample.sampling": ("sample_local", "sample_ratio", "sample_test"),
-    "columnminer.learn.estimators": ("RatioEstimator", "ScoreEstimator", "load_estimator"),
+    "columnminer.sample.sampling": (
+        "sample_double_ratio",
+        "sample_plain",
+        "sample_local",
+        "sample_ratio",
+        "sample_test",
+    ),
+    "columnminer.learn.estimators": ("DoubleRatioEstimator", "RatioEstimator", "ScoreEstimator", "load_estimator"),
     "columnminer.infer.fisher": ("FisherInformation",),
+    "columnminer.infer.information": ("Information",),
     "columnminer.infer.fit": ("fit",),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
     "columnminer.infer.intervals": ("confidence_interval", "profile"),
     "columnminer.infer.likelihood": ("Likelihood",),
-    "columnminer.infer.limits": ("Grid", "expected_limits", "observed_limits"),
+    "columnminer.infer.limits": ("Grid", "Limits", "expected_limits", "observed_limits"),
     "columnminer.infer.neural": ("NeuralLikelihood",),
     "columnminer.infer.rate": ("RateLikelihood",),
     "columnminer.show.report": ("write_report",),
@@ -92,6 +102,7 @@ __all__ = [
     "Cut",
     "DefaultObservables",
     "Detector",
+    "DoubleRatioEstimator",
     "DrellYan",
     "Efficiency",
     "EventBatch",
@@ -99,7 +110,9 @@ __all__ = [
     "FisherInformation",
     "Grid",
     "HistogramLikelihood",
+    "Information",
     "Likelihood",
+    "Limits",
     "NeuralLikelihood",
     "NormalisationUncertainty",
     "Observable",
@@ -108,6 +121,7 @@ __all__ = [
     "ParameterSpace",
     "RateLikelihood",
     "RatioEstimator",
+    "Resolution",
     "Sample",
     "SampleStore",
     "ScaleUncertainty",
@@ -130,7 +144,9 @@ __all__ = [
     "process",
     "product_prior",
     "profile",
+    "sample_double_ratio",
     "sample_local",
+    "sample_plain",
     "sample_ratio",
     "sample_test",
     "write_lhe",

@@ -45,10 +45,11 @@ def seed_sequence(seed: Seed, *path: int | str) -> np.random.SeedSequence:
         return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *words))
     if isinstance(seed, np.random.Generator):
         seed = int(seed.integers(2**63))
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+    given: object = seed  # callers without a type checker pass anything
+    if isinstance(given, bool) or not isinstance(given, int | np.integer) or given < 0:
         msg = f"seed must be a non-negative integer or a numpy Generator, not {seed!r}"
         raise InputError(msg)
-    return np.random.SeedSequence(int(seed), spawn_key=words)
+    return np.random.SeedSequence(int(given), spawn_key=words)
 
 
 def key(seed: Seed, *path: int | str) -> int:

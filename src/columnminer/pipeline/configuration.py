@@ -200,7 +200,7 @@ class SelectionConfig(Section):
 
 
 class ProcessConfig(Section):
-    """How files become a store; see `columnminer.process`."""
+    """How files become a store; see `columnminer.processing`."""
 
     partition: tuple[Positive, Positive, Positive] | Literal["in_order"] | None = None
     part_size: Count | None = None

@@ -14,7 +14,7 @@ from columnminer.infer.limits import Grid, expected_limits, observed_limits
 from columnminer.learn.estimators import RatioEstimator, ScoreEstimator, load_estimator
 from columnminer.pipeline.overview import save_overview, take_overview
 from columnminer.pipeline.results import agreement, save_agreement, save_information, save_limits
-from columnminer.process import process
+from columnminer.processing import process
 from columnminer.run.tasks import run_tasks
 from columnminer.sample.sampling import sample_local, sample_ratio, sample_test
 from columnminer.store.eventstore import EventStore

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_distribution"]
 
+_LOG_RATIO = 30.0
+"""Ratios beyond this are shown on a logarithmic axis."""
+
 
 @styled
 def plot_distribution(
@@ -83,6 +86,8 @@ def plot_distribution(
     if ratio_ax is not None:
         ratio_ax.axhline(1.0, color=look(list(histograms).index(base)).colour, linewidth=0.8)
         ratio_ax.set_ylabel(f"ratio to {base}", loc="center", fontsize="small")
+        if ratio_ax.get_ylim()[1] > _LOG_RATIO:
+            ratio_ax.set_yscale("log")
     return ax
 
 

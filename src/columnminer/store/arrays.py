@@ -39,6 +39,7 @@ def create_array(group: Any, name: str, shape: tuple[int, ...], dtype: Any) -> A
         compressors=codec,
         fill_value=0,
         chunk_key_encoding={"name": "default", "separator": "."},
+        config={"write_empty_chunks": True},  # looking whether they are costs more
     )
 
 

@@ -106,19 +106,20 @@ def publish_events(
     OutputExistsError
         If something is at `out` that may not be replaced.
     """
-    counts = np.zeros((len(description.samples), len(PARTITIONS)), dtype=np.int64)
+    n_codes = len(PARTITIONS)
+    counts = np.zeros(len(description.samples) * n_codes, dtype=np.int64)
     with staged(out, replace=replace_existing, within=within) as folder:
         writer = TableWriter(folder, len(partition), description.columns)
         first = 0
         for piece in rows:
             codes = partition[first : first + len(piece["sample"])]
             writer.append({**piece, "partition": codes})
-            np.add.at(counts, (piece["sample"], codes), 1)
+            counts += np.bincount(piece["sample"] * n_codes + codes, minlength=len(counts))
             first += len(codes)
         writer.finish_rows()
         samples = [
             replace(sample, n_events=sum(numbers), partition_counts=tuple(numbers)).to_dict()
-            for sample, numbers in zip(description.samples, counts.tolist(), strict=True)
+            for sample, numbers in zip(description.samples, counts.reshape(-1, n_codes).tolist(), strict=True)
         ]
         meaning = {
             "setup": description.setup.to_dict(),

@@ -25,7 +25,7 @@ from columnminer.model.systematics import NormalisationUncertainty, ScaleUncerta
 from columnminer.observe.detector import Detector
 from columnminer.observe.selection import Selection
 from columnminer.observe.smearing import Resolution
-from columnminer.process import process
+from columnminer.processing import process
 from columnminer.store.eventstore import EventStore
 from columnminer.store.samples import Sample
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -124,3 +126,16 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch, capsys):
 def test_senseless_options_are_refused(options):
     with pytest.raises(InputError):
         run_tasks(square, [1], **options)
+
+
+def test_scripts_need_no_guard_to_use_processes(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from columnminer.run.tasks import run_tasks\n"
+        "def square(x):\n    return x * x\n"
+        "print(run_tasks(square, [1, 2, 3], workers=2, progress=False))\n",
+        encoding="utf-8",
+    )
+    answer = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=True)
+    assert answer.stdout == "[1, 4, 9]\n"
+    assert not answer.stderr

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from columnminer.model.setup import Setup
     from columnminer.observe.cutflow import CutFlow
     from columnminer.observe.selection import Selection
+    from columnminer.store.mixing import Mixing
     from columnminer.store.partition import Partitioning
     from columnminer.store.samples import Sample
 
@@ -60,6 +61,7 @@ def process(
     workers: int = 1,
     seed: int | np.random.Generator = 0,
     partition: Partitioning = (0.6, 0.2, 0.2),
+    mixing: Mixing = "fractions",
     part_size: int = 50_000,
     resume: bool = True,
     replace: bool = False,
@@ -86,6 +88,8 @@ def process(
         Of detector smearing and of the partition.
     partition
         Fractions of train, validation and test events within each sample; or "in_order" to cut the store in order.
+    mixing
+        How signal samples made at different benchmarks are averaged when the store is read; see `EventStore`.
     part_size
         Events after which a task commits what it has; rounded up to whole batches of 10,000.
     resume
@@ -115,6 +119,7 @@ def process(
             "setup": setup.to_dict(),
             "selection": selection.to_dict(),
             "seed": seed,
+            "mixing": mixing,
             "partition": dataclasses.asdict(PartitionScheme.of(partition)),
             "part_size": math.ceil(part_size / batch_size) * batch_size,
         }

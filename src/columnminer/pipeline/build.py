@@ -93,12 +93,17 @@ def build_ingredients(config: AnalysisConfig, base: Path, name: str) -> Ingredie
         setup = generator.setup() if generator is not None else _setup(config, base)
     with located(f"{name}: selection"):
         selection = _generator_selection(generator) if config.selection is None else _selection(config.selection)
-    samples = []
-    for i, sample in enumerate(config.samples):
+    samples: list[Sample] = []
+    names = [] if config.generate is None else list(config.generate.drellyan.events)
+    for i, entry in enumerate(config.samples):
         with located(f"{name}: samples[{i}]"):
-            samples.append(_sample(sample, base))
-            if sample.benchmark is not None:
-                setup.theta(sample.benchmark)
+            samples.append(_sample(entry, base))
+            if entry.benchmark is not None:
+                setup.theta(entry.benchmark)
+            if samples[-1].name in names:
+                msg = f"another sample is called {samples[-1].name!r}: list their files in one, or give this one a name"
+                raise InputError(msg)
+            names.append(str(samples[-1].name))
     theta0 = None
     if config.sampling.ratio is not None:
         with located(f"{name}: sampling.ratio.theta0"):

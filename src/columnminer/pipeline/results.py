@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.interpolate import Akima1DInterpolator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Agreement",
-    "Interval",
+    "GridInterval",
     "agreement",
     "load_agreement",
     "load_limits",
@@ -47,9 +47,12 @@ def save_limits(limits: Limits, folder: Path) -> None:
         "grid": [list(r) for r in limits.grid.ranges],
         "dof": limits.dof,
         "best_fit_index": limits.best_fit_index,
+        "nuisances": list(limits.nuisances),
     }
     (folder / "limits.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    np.savez(folder / "limits.npz", **{name: getattr(limits, name) for name in _ARRAYS})
+    arrays: dict[str, Any] = {name: getattr(limits, name) for name in _ARRAYS}
+    arrays |= {f"nuisance_{i}": values for i, values in enumerate(limits.nuisances.values())}
+    np.savez(folder / "limits.npz", **arrays)
 
 
 def save_information(information: Information, folder: Path) -> None:
@@ -80,12 +83,13 @@ def load_limits(folder: Path) -> Limits:
             dof=document["dof"],
             best_fit_index=document["best_fit_index"],
             grid=Grid([tuple(r) for r in document["grid"]], names),
+            nuisances={name: arrays[f"nuisance_{i}"] for i, name in enumerate(document["nuisances"])},
             **{name: arrays[name] for name in _ARRAYS},
         )
 
 
 @dataclass(frozen=True)
-class Interval:
+class GridInterval:
     """Confidence interval of one parameter, the others profiled on the grid.
 
     Attributes
@@ -118,7 +122,7 @@ class Interval:
         return " or ".join(f"[{end(low)}, {end(high)}]" for low, high in self.pieces)
 
 
-def profile_intervals(limits: Limits, levels: Iterable[float] = (0.68, 0.95)) -> tuple[Interval, ...]:
+def profile_intervals(limits: Limits, levels: Iterable[float] = (0.68, 0.95)) -> tuple[GridInterval, ...]:
     r"""Return the intervals of each parameter, at each level.
 
     The profile likelihood of a parameter is the largest on the grid over the others. The interval is where
@@ -144,7 +148,9 @@ def profile_intervals(limits: Limits, levels: Iterable[float] = (0.68, 0.95)) ->
         q -= q.min()
         for level in levels:
             pieces = _below(fine, q, float(chi2.ppf(level, 1)))
-            intervals.append(Interval(name, level, float(fine[q.argmin()]), pieces, (float(axis[0]), float(axis[-1]))))
+            intervals.append(
+                GridInterval(name, level, float(fine[q.argmin()]), pieces, (float(axis[0]), float(axis[-1])))
+            )
     return tuple(intervals)
 
 

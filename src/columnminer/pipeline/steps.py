@@ -1,4 +1,8 @@
-"""What the stages of an analysis do: read outputs of earlier stages, call one room of the package, write their own."""
+"""What the stages of an analysis do: read outputs of earlier stages, call one room of the package, write their own.
+
+Each step may find in its folder what an interrupted run of it left. Files and stores appear there complete or not at
+all, so that those which are there are kept.
+"""
 
 from __future__ import annotations
 
@@ -112,8 +116,9 @@ def generate_events(folder: Path, generator: DrellYan, counts: Mapping[str, int]
 
     def write(benchmark: str) -> None:
         # Each file has a stream of its own: with one for all, events of two benchmarks would be near copies.
-        stream = seed_sequence(seed, "generate", benchmark)
-        generator.write_lhe(folder / event_file(benchmark), counts[benchmark], benchmark, stream)
+        path = folder / event_file(benchmark)
+        if not path.exists():
+            generator.write_lhe(path, counts[benchmark], benchmark, seed_sequence(seed, "generate", benchmark))
 
     run_tasks(
         write,
@@ -149,12 +154,14 @@ def process_events(
 
 def draw_ratio(folder: Path, store: Path, theta0: Prior | None, options: Mapping[str, Any]) -> None:
     """Write training events of ratio estimators."""
-    sample_ratio(EventStore(store), theta0=theta0, out=folder / SAMPLES, **options)
+    if not (folder / SAMPLES).exists():
+        sample_ratio(EventStore(store), theta0=theta0, out=folder / SAMPLES, **options)
 
 
 def draw_local(folder: Path, store: Path, options: Mapping[str, Any]) -> None:
     """Write training events of score estimators."""
-    sample_local(EventStore(store), out=folder / SAMPLES, **options)
+    if not (folder / SAMPLES).exists():
+        sample_local(EventStore(store), out=folder / SAMPLES, **options)
 
 
 def train(folder: Path, samples: Path, options: Mapping[str, Any], running: Running) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
+import sys
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -72,8 +73,7 @@ def run_tasks(
     client
         A `distributed.Client` to run them on; `workers` then has no meaning.
     workers
-        Processes on this machine; 1 runs the tasks in this process. (Scripts that ask for more have to be safe to
-        import, as always with multiprocessing: ``if __name__ == "__main__":``.)
+        Processes on this machine; 1 runs the tasks in this process.
     retries
         How often a task that failed is tried again. Errors of columnminer are not: bad input stays bad.
     title
@@ -167,7 +167,8 @@ def _in_processes(
             queue, room = (suspects, 1) if suspects else (waiting, workers)
             while queue and len(running) < room:
                 index = queue.popleft()
-                running[pool.submit(_attempt_pickled, cloudpickle.dumps((function, items[index])))] = index
+                with _script_hidden():
+                    running[pool.submit(_attempt_pickled, cloudpickle.dumps((function, items[index])))] = index
             together = len(running) > 1
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             if any(isinstance(future.exception(), BrokenProcessPool) for future in finished):
@@ -187,6 +188,23 @@ def _in_processes(
                     yield index, _Outcome(error=error)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _script_hidden() -> Iterator[None]:
+    """Keep new processes from running the caller's script.
+
+    multiprocessing does so to make the script's functions known; here they travel with the task. Scripts therefore need
+    no ``if __name__ == "__main__":``, without which each process would start processes of its own.
+    """
+    main = sys.modules["__main__"].__dict__
+    hidden: dict[str, Any] = {name: main[name] for name in ("__spec__", "__file__") if name in main}
+    main["__spec__"] = None
+    main.pop("__file__", None)
+    try:
+        yield
+    finally:
+        main.update(hidden)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

@@ -14,7 +14,7 @@ import zarr
 
 from columnminer.errors import FileFormatError, InputError, MissingError, UnknownNameError, did_you_mean
 from columnminer.model.setup import Setup
-from columnminer.store.mixing import mixing_scales, require_complete
+from columnminer.store.mixing import MIXINGS, balance, mixing_scales, require_complete
 from columnminer.store.partition import PARTITIONS, partition_code
 from columnminer.store.samples import SampleInfo
 from columnminer.store.weights import Block, CrossSection, Moments, NuisanceColumn, nuisance_points
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from columnminer.store.mixing import Mixing
     from columnminer.streams import Seed
 
 __all__ = ["EVENTS_FORMAT", "FORMAT_VERSION", "EventStore"]
@@ -44,11 +45,17 @@ class EventStore:
     ----------
     path
         Folder of the store.
+    mixing
+        How signal samples generated at different benchmarks are averaged, see `columnminer.store.mixing`: "fractions"
+        of the generated events, or "balance", which makes more of the same events where each sample is unweighted.
+        None: as `process` was told.
 
     Raises
     ------
     FileFormatError
         If there is no event store, or one of a newer format.
+    InputError
+        If there is no such mixing.
 
     Notes
     -----
@@ -56,10 +63,10 @@ class EventStore:
     normalised so that they sum to the cross section of each sample, ``nuisance_weights`` (n_events, n_columns) [pb],
     ``sample`` (n_events,), ``partition`` (n_events,) and ``event`` (n_events,), the number of the event in its file.
     Names and all else live in the attributes. Signal samples estimate the same cross section, each from events at its
-    own benchmark; they are mixed with the fractions of generated events that each brings, here, on reading.
+    own benchmark; they are mixed here, on reading.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, mixing: Mixing | None = None) -> None:
         self.path = Path(path)
         try:
             group = zarr.open_group(str(self.path), mode="r", zarr_format=3)
@@ -78,6 +85,10 @@ class EventStore:
             raise FileFormatError(msg)
         self._arrays: dict[str, Any] = {name: array for name, array in group.arrays()}  # noqa: C416 (zarr is untyped)
         self._moments: dict[Any, Moments] = {}
+        self.mixing: Mixing = mixing or self.attributes["configuration"].get("mixing", "fractions")
+        if self.mixing not in MIXINGS:
+            msg = f"mixing must be one of {', '.join(MIXINGS)}, not {self.mixing!r}"
+            raise InputError(msg)
 
     # What is in it -----------------------------------------------------------------------------------------------
 
@@ -239,12 +250,19 @@ class EventStore:
     def _block(self, rows: slice, keep: NDArray[np.int64], scale: NDArray[np.float64]) -> Block:
         """Return the events `keep`, counted from the start of `rows`, with their weights scaled per sample."""
         sample = _read(self.sample, rows, keep)
-        factor = scale[sample][:, np.newaxis]
+        background = np.array([s.background for s in self.samples])[sample]
+        weights = _read(self.weights, rows, keep)
+        factor = scale[sample]
+        if self.mixing == "balance" and not self.recorded:
+            numerator, density = balance(self.samples, scale, self.setup.benchmark_names)
+            signal = ~background
+            factor[signal] *= numerator[sample[signal]] / (weights[signal] @ density)
+        factor = factor[:, np.newaxis]
         return Block(
             indices=rows.start + keep,
             sample=sample,
-            benchmark_weights=_read(self.weights, rows, keep) * factor,
-            background=np.array([s.background for s in self.samples])[sample],
+            benchmark_weights=weights * factor,
+            background=background,
             nuisance_weights=_read(self._arrays["nuisance_weights"], rows, keep) * factor,
             setup=self.setup,
             nuisances=self.nuisances,

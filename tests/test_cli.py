@@ -1,0 +1,200 @@
+"""The command line: what it prints where, with which status it ends, and that bad input costs one line."""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+
+import pytest
+
+from columnminer import cli
+from columnminer.generate.drellyan import DrellYan
+from columnminer.pipeline.stages import Workspace
+from columnminer.store.eventstore import EventStore
+
+SMALL = """\
+generate:
+  drellyan: {events: {sm: 2000}}
+sampling:
+  ratio: {theta0: {flat: {c_ll: [-0.05, 0.05], c_lr: [-0.05, 0.05]}}, n: 1000, n_theta: 10}
+estimators:
+  alices: {method: alices, hidden: [4], epochs: 1}
+limits:
+  luminosity: 1000
+  theta_true: sm
+  grid: {c_ll: [-0.1, 0.1, 5], c_lr: [-0.1, 0.1, 5]}
+  estimators: [alices]
+  exact: true
+"""
+
+
+@pytest.fixture
+def call(capsys):
+    """Run the command line in this process; return status, standard output and standard error."""
+
+    def run(*arguments):
+        status = 0
+        try:
+            cli.main([str(a) for a in arguments])
+        except SystemExit as end:
+            status = end.code
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    log = logging.getLogger("columnminer")
+    handlers, level = log.handlers[:], log.level
+    yield run
+    log.handlers[:] = handlers
+    log.setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """A folder with a finished run of the small analysis."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "small.yaml").write_text(SMALL)
+    code = "import sys; from columnminer.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "run", "small.yaml"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return folder, done
+
+
+def test_a_run_prints_results_to_the_output_and_progress_to_the_errors(outputs):
+    folder, done = outputs
+    assert "Expected intervals" in done.stdout
+    assert re.search(r"c_ll +alices +\S+ +\[", done.stdout)
+    assert re.search(r"c_lr +exact +\S+ +\[", done.stdout)
+    assert re.search(r"alices +log likelihood ratio +\d\.\d+ +\d\.\d+ +-?\d\.\d+", done.stdout)
+    assert done.stdout.endswith("Report: small/report/report.html\n")
+    assert (folder / "small" / "report" / "report.html").is_file()
+    assert re.search(r"\d\d:\d\d:\d\d \[1/\d+\] setup", done.stderr)
+    assert "\x1b" not in done.stdout + done.stderr, "no terminal, no colours"
+
+
+def test_running_again_keeps_everything_and_prints_the_same(outputs):
+    folder, done = outputs
+    code = "import sys; from columnminer.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "run", "small.yaml", "--quiet", "--workers", "2"]
+    again = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    assert again.stdout == done.stdout
+    assert again.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("small", ["stages that are done", "estimators/alices"]),
+        ("small/events/events.zarr", ["Event store", "m_ll, y_ll, cos_theta", "Cut flow", "sm.lhe.gz"]),
+        ("small/sampling/ratio/samples.zarr", ["Sample store", "theta0", "(1000, 2)"]),
+        ("small/estimators/alices/estimator", ["RatioEstimator", "c_ll = 0, c_lr = 0"]),
+        ("small/setup/setup.json", ["Parameters", "Benchmarks", "c_ll_c_lr"]),
+        ("small/generate/sm.lhe.gz", ["Event file", "nominal", "c_ll_minus"]),
+    ],
+)
+def test_inspect_describes(outputs, call, path, words):
+    status, out, _ = call("inspect", outputs[0] / path)
+    assert status == 0
+    for word in words:
+        assert word in out
+
+
+def test_demo_runs_the_analysis_that_it_left_in_its_folder(tmp_path, call):
+    (Workspace(tmp_path / "demo").folder / "analysis.yaml").write_text(SMALL)
+    status, out, _ = call("demo", "--out", tmp_path / "demo", "--quiet")
+    assert status == 0
+    assert "log likelihood ratio" in out
+
+
+def test_the_demo_is_a_valid_analysis(tmp_path):
+    from importlib.resources import files
+
+    from columnminer.pipeline.analysis import Analysis
+
+    text = files("columnminer.pipeline").joinpath("demo.yaml").read_text(encoding="utf-8")
+    (tmp_path / "demo.yaml").write_text(text, encoding="utf-8")
+    names = [stage.name for stage in Analysis(tmp_path / "demo.yaml", tmp_path / "out").stages]
+    assert {"estimators/alices", "estimators/sally", "agreement/alices", "limits/exact", "report"} <= set(names)
+
+
+def test_madminer_files_are_imported_and_described(shared, tmp_path, call):
+    status, out, _ = call(
+        "import-madminer", shared / "vbf" / "madminer_lhe_nosmear.h5", tmp_path / "out.zarr", "--in-order"
+    )
+    assert status == 0
+    assert re.search(r"events +40000", out)
+    status, out, _ = call("inspect", shared / "vbf" / "madminer_setup.h5")
+    assert status == 0
+    assert "morphing_basis_vector_5" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "absent.yaml"], "absent.yaml: cannot be read: No such file or directory"),
+        (["run", "typo.yaml"], "typo.yaml:3: smapling: unknown key 'smapling'. Did you mean 'sampling'?"),
+        (["run", "small.yaml", "--out", "thesis"], "thesis: holds files that columnminer did not write"),
+        (["demo", "--out", "thesis"], "thesis: holds files that columnminer did not write"),
+        (["inspect", "absent"], "absent: there is no such file or folder"),
+        (["inspect", "thesis"], "thesis: holds no store, estimator or analysis of columnminer"),
+        (["inspect", "typo.yaml"], "typo.yaml"),
+        (["import-madminer", "typo.yaml", "out.zarr"], "typo.yaml"),
+        (["run"], "Missing argument 'ANALYSIS'"),
+        (["run", "small.yaml", "--workers", "0"], "0 is not in the range x>=1"),
+        (["run", "small.yaml", "--schduler", "x"], "--schduler"),
+        (["rnu"], "rnu"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_ends_with_status_2_and_one_line(tmp_path, monkeypatch, call, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(SMALL)
+    (tmp_path / "typo.yaml").write_text(SMALL.replace("sampling", "smapling"))
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").write_text("...")
+    status, out, err = call(*arguments)
+    assert status == 2
+    assert out == ""
+    assert message in err
+    assert err.startswith("columnminer: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+def test_a_stage_that_fails_says_why_and_keeps_what_was_done(tmp_path, call):
+    data = tmp_path / "data.lhe"
+    DrellYan().write_lhe(data, 50, "sm", seed=1)
+    text = data.read_text()
+    data.write_text(text[: len(text) // 2])
+    (tmp_path / "small.yaml").write_text(SMALL + "samples: [{path: data.lhe, benchmark: sm, name: broken}]\n")
+    changed = (tmp_path / "small.yaml").read_text().replace("  exact: true\n", "")
+    (tmp_path / "small.yaml").write_text(changed)
+    status, _, err = call("run", tmp_path / "small.yaml", "--out", tmp_path / "out", "--quiet")
+    assert status == 2
+    assert "data.lhe" in err.splitlines()[-1]
+    assert (tmp_path / "out" / "generate" / "stage.json").is_file()
+    assert not (tmp_path / "out" / "events").exists()
+
+
+def test_a_dask_cluster_gives_the_same_events(outputs, tmp_path, call):
+    distributed = pytest.importorskip("distributed")
+    (tmp_path / "small.yaml").write_text(SMALL)
+    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None, silence_logs=50) as cluster:
+        address = cluster.scheduler_address
+        status, _, err = call("run", tmp_path / "small.yaml", "--out", tmp_path / "out", "--scheduler", address)
+    assert status == 0, err
+    here, there = (EventStore(f / "events" / "events.zarr").hash for f in (outputs[0] / "small", tmp_path / "out"))
+    assert here == there
+
+
+def test_help_is_quick_and_names_the_commands():
+    code = (
+        "import sys; from columnminer import cli\n"
+        "try: cli.main(['--help'])\n"
+        "finally: print([m for m in ('torch', 'matplotlib', 'awkward', 'distributed') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for command in ("demo", "run", "inspect", "import-madminer"):
+        assert command in done.stdout
+    assert done.stdout.endswith("[]\n")

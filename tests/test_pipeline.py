@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -226,6 +229,26 @@ def test_without_an_event_file_there_is_an_exact_likelihood(tmp_path):
     assert results.information["exact"].information == pytest.approx(expected, rel=0.25)
     # The best fit of the exact likelihood to Asimov data of the SM is the SM, up to the size of the sample.
     assert np.abs(results.limits["exact"].best_fit).max() <= 0.2 / 6 + 1e-12
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_ends_as_an_undisturbed_one(finished, tmp_path):
+    _, _, results = finished
+    path = write(tmp_path)
+    code = "import sys; from columnminer.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "run", str(path), "--out", str(tmp_path / "out")]
+    rng = np.random.default_rng(1)
+    for _ in range(8):
+        run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        run.stderr.readline()  # it has begun
+        time.sleep(rng.uniform(0.0, 1.5))
+        run.kill()
+        run.communicate()
+    again = Analysis(path, tmp_path / "out", QUIET).run()
+    assert again.store.hash == results.store.hash
+    for name, limits in results.limits.items():
+        assert np.array_equal(again.limits[name].log_ratio, limits.log_ratio), name
+    assert not list((tmp_path / "out" / ".columnminer" / "partial").glob("**/*.npz"))
 
 
 # What is wrong with a file is said before anything runs

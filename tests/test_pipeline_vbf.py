@@ -29,7 +29,7 @@ def example(folder, events, **sections):
     for sample in document["samples"]:
         sample["path"] = str(events / sample["path"])
     path = folder / "vbf.yaml"
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return path
 
 

@@ -1,7 +1,7 @@
 """The one event schema: what an `EventBatch` is, whoever made it.
 
-Every reader and generator yields `EventBatch`es, and everything after them relies on nothing else. Events are an awkward
-record array, events first, energies in GeV:
+Every reader and generator yields one `EventBatch` at a time, and everything after them relies on nothing else. Events
+are an awkward record array, events first, energies in GeV:
 
 ==================  =============================================================================================
 field               meaning

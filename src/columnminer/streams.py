@@ -1,8 +1,8 @@
 """Random numbers that belong to things, not to workers or blocks.
 
 `seed_sequence` names a stream by a path ("this seed, this sample, this theta"). `uniform` and `normal` go further: they
-are pure functions of a key and integer counters (event number, particle, quantity), so the smearing of event 4711 is the
-same whichever worker reads it and in whatever batch it arrives.
+are pure functions of a key and integer counters (event number, particle, quantity), so the smearing of event 4711 is
+the same whichever worker reads it and in whatever batch it arrives.
 """
 
 from __future__ import annotations

@@ -51,11 +51,11 @@ class BinnedRates:
     axes : tuple of Axis
         Edges; under- and overflow are bins beside them.
     cross_section : numpy.ndarray
-        (*shape) [pb].
+        ``(*shape)`` [pb].
     error : numpy.ndarray
-        (*shape) statistical error of it [pb].
+        ``(*shape)`` statistical error of it [pb].
     gradient : numpy.ndarray
-        (n_par, *shape) [pb per unit of the parameter].
+        ``(n_par, *shape)`` [pb per unit of the parameter].
     parameter_names : tuple of str
         Directions of the gradient.
     """

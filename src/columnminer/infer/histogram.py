@@ -45,7 +45,7 @@ class HistogramLikelihood(Likelihood):
     kept apart because templates come from events that no estimator is evaluated on, while the rate may come from all.
     Under- and overflow are bins like the others. p_k is at least 1e-12.
 
-    Data are counts [..., *bins.shape], or a `Dataset` that is filled into the bins.
+    Data are counts ``[..., *bins.shape]``, or a `Dataset` that is filled into the bins.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class HistogramLikelihood(Likelihood):
         return self.templates.bins
 
     def as_data(self, data: Any) -> NDArray[np.float64]:
-        """Return counts [..., *bins.shape]: those given, or events that pass the cuts, filled."""
+        """Return counts ``[..., *bins.shape]``: those given, or events that pass the cuts, filled."""
         if isinstance(data, Dataset):
             return self._filled(data)
         counts = np.asarray(data, dtype=np.float64)
@@ -198,7 +198,7 @@ class HistogramLikelihood(Likelihood):
         return np.asarray(gradient)
 
     def expected(self, params: Params = None, **by_name: ArrayLike) -> NDArray[np.float64]:
-        """Return the expected counts, [..., *bins.shape]."""
+        """Return the expected counts, ``[..., *bins.shape]``."""
         points = self.points(params, by_name)
         flat = self.rate.mean(points)[..., None] * self.probabilities(points)
         return flat.reshape(*points.shape[:-1], *self.bins.shape)

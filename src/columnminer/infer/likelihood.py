@@ -104,7 +104,7 @@ class Likelihood(ABC):
 
     @abstractmethod
     def expected(self, params: Params = None, **by_name: ArrayLike) -> Any:
-        """Return the expected number of events: [...] in all, or [..., *bins] for a histogram."""
+        """Return the expected number of events: [...] in all, or ``[..., *bins]`` for a histogram."""
 
     @abstractmethod
     def asimov(self, params: Params = None, **by_name: ArrayLike) -> Any:

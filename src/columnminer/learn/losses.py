@@ -102,7 +102,8 @@ def ratio_error(log_r: Tensor, log_r_xz: Tensor, y: Tensor, weight: Tensor | Non
 def score_error(t: Tensor, t_xz: Tensor, weight: Tensor | None = None) -> Tensor:
     """Squared error of the score, mean over parameters, in events drawn from the point where it is taken (SALLY).
 
-    L = E[|t - t_xz|^2] / n_par, smallest at the score t(x | theta) of the observable distribution; arXiv:1805.00020.
+    ``L = E[|t - t_xz|^2] / n_par``, smallest at the score t(x | theta) of the observable distribution;
+    arXiv:1805.00020.
 
     Parameters
     ----------
@@ -117,8 +118,8 @@ def score_error(t: Tensor, t_xz: Tensor, weight: Tensor | None = None) -> Tensor
 def numerator_score_error(t: Tensor, t_xz: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
     """Squared error of the score at theta0 in events drawn from theta0 (the second term of RASCAL, CASCAL and ALICES).
 
-    L = E[(1 - y) |t - t_xz|^2] / n_par. Only events of the numerator enter: under theta1 the mean of t_xz at given x is
-    not the score at theta0; arXiv:1805.00020, arXiv:1808.00973. The mean runs over parameters too, as in MadMiner, so
+    ``L = E[(1 - y) |t - t_xz|^2] / n_par``. Only events of the numerator enter: under theta1 the mean of t_xz at given
+    x is not the score at theta0; arXiv:1805.00020, arXiv:1808.00973. The mean runs over parameters too, as in MadMiner, so
     that alpha means the same for any number of them.
 
     Parameters

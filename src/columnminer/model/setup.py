@@ -259,7 +259,7 @@ class Setup:
             (n_components, n_par) powers, instead of all these.
         morphing_basis
             Names of the benchmarks to morph from; more than there are components give an overdetermined basis. None:
-            benchmarks that the basis lacks are found and added, called morphing_basis_vector_ and their position in it.
+            benchmarks that the basis lacks are found and added, called ``morphing_basis_vector_`` and their position.
         include_existing
             Whether a basis that is found contains the benchmarks there are (else they stay beside it).
         n_basis

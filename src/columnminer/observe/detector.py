@@ -42,7 +42,7 @@ class Detector:
         (absolute [GeV], relative) width of Gaussian noise in x and y of the missing momentum; relative to HT, the
         scalar sum of the pT of the visible particles.
     pt_min, eta_max : mapping
-        Object name `e mu tau a j` -> smallest measured pT [GeV] and largest |eta|; what lies outside is not seen.
+        Object name `e mu tau a j` -> smallest measured pT [GeV] and largest ``|eta|``; what lies outside is not seen.
     efficiencies : mapping
         Object name -> probability to find a particle: a number, or an expression in its true `pt eta phi e charge ...`.
 

@@ -13,10 +13,13 @@ from matplotlib.figure import Figure
 from scipy.stats import chi2
 
 from columnminer.errors import InputError, MissingError, UnknownNameError
+from columnminer.generate.drellyan import DrellYan
+from columnminer.model.setup import Setup
 from columnminer.show.distributions import plot_distribution
 from columnminer.show.fisher import plot_information
 from columnminer.show.learning import plot_agreement, plot_learning
 from columnminer.show.limits import plot_limits
+from columnminer.show.morphing import plot_morphing_basis
 from columnminer.show.style import save
 
 
@@ -84,6 +87,25 @@ def test_limits_of_different_parameters_are_refused():
         plot_limits({"a": gaussian_limits([[1.0]], [0.0]), "b": gaussian_limits(np.eye(2), [0.0, 0.0])})
     with pytest.raises(InputError, match="at most 3 levels"):
         plot_limits(gaussian_limits([[1.0]], [0.0]), levels=(0.5, 0.68, 0.9, 0.95))
+
+
+def test_morphing_bases_are_drawn_from_the_set_up():
+    setup = DrellYan().setup()
+    ax = plot_morphing_basis(setup, resolution=31)
+    mesh = ax.collections[0].get_array().reshape(31, 31)  # rows are the second parameter
+    assert mesh[15, 15] == pytest.approx(1.0), "one at the benchmark in the middle"
+    assert mesh[0, 30] == pytest.approx(setup.squared_weights({"c_ll": 0.05, "c_lr": -0.05})[0])
+    assert {t.get_text() for t in ax.texts} >= {"sm", "c_ll_plus", "c_lr_minus"}
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("c_ll", "c_lr")
+    line = plot_morphing_basis(
+        setup, parameters=["c_lr"], at={"c_ll": 0.05}, ranges={"c_lr": (-0.1, 0.1)}, resolution=5
+    )
+    expected = setup.squared_weights([[0.05, v] for v in np.linspace(-0.1, 0.1, 5)])
+    assert np.allclose(line.lines[0].get_ydata(), expected)
+    with pytest.raises(UnknownNameError, match="Did you mean 'c_ll'"):
+        plot_morphing_basis(setup, parameters=["cll"])
+    with pytest.raises(MissingError, match="no morphing"):
+        plot_morphing_basis(Setup(setup.space, setup.benchmarks))
 
 
 def information(matrix):

@@ -12,6 +12,7 @@ import numpy as np
 
 from columnminer.errors import InputError, did_you_mean
 from columnminer.generate.drellyan import DrellYan
+from columnminer.infer.grid import Grid
 from columnminer.infer.summary import Summary
 from columnminer.model.checks import located
 from columnminer.model.parameters import Parameter, ParameterSpace
@@ -216,11 +217,25 @@ def _check_points(config: AnalysisConfig, setup: Setup, name: str) -> None:
     for where, point in points.items():
         with located(f"{name}: {where}"):
             setup.theta(point)
+    if config.limits is not None:
+        with located(f"{name}: limits.grid"):
+            Grid(list(config.limits.grid.values()))
+    if config.information is not None and config.sampling.local is not None:
+        trained, wanted = (setup.theta(p) for p in (config.sampling.local.theta, config.information.theta))
+        for key in config.information.estimators:
+            if config.estimators[key].sampling == "local" and not np.allclose(trained, wanted):
+                msg = f"{name}: information.theta: {key!r} knows the score at sampling.local.theta only; give the same"
+                raise InputError(msg)
 
 
 def _check_observables(config: AnalysisConfig, known: tuple[str, ...], name: str) -> None:
     for section, part in (("limits", config.limits), ("information", config.information)):
-        for key, histogram in part.histograms.items() if part is not None else ():
+        if part is None:
+            continue
+        if part.cuts or part.efficiencies:
+            with located(f"{name}: {section}.cuts, efficiencies"):
+                Summary([*part.cuts, *part.efficiencies], known)
+        for key, histogram in part.histograms.items():
             if histogram.observables is not None:
                 with located(f"{name}: {section}.histograms.{key}"):
                     Summary(histogram.observables, known)

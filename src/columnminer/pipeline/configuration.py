@@ -20,6 +20,7 @@ __all__ = [
     "DefaultObservablesConfig",
     "DetectorConfig",
     "DifferencesConfig",
+    "DrawConfig",
     "DrellYanConfig",
     "EfficiencyConfig",
     "EstimatorConfig",
@@ -81,7 +82,7 @@ class MorphingConfig(Section):
     morphing_basis: list[Text] | None = None
     include_existing: bool = True
     n_basis: Count | None = None
-    n_trials: Count = 100
+    n_trials: Count = 8
     seed: Seed | None = None
 
 
@@ -203,6 +204,7 @@ class ProcessConfig(Section):
     """How files become a store; see `columnminer.processing`."""
 
     partition: tuple[Positive, Positive, Positive] | Literal["in_order"] | None = None
+    mixing: Literal["fractions", "balance"] | None = None
     part_size: Count | None = None
     seed: Seed | None = None
 
@@ -222,22 +224,28 @@ class PriorConfig(Section):
         return self
 
 
-class RatioConfig(Section):
+class DrawConfig(Section):
+    """How events are drawn; see `columnminer.sample.draw.DrawOptions`."""
+
+    n: Count
+    n_theta: Count | None = None
+    seed: Seed | None = None
+    negative_weights: Literal["clip", "refuse", "keep"] = "clip"
+    closest_benchmark: bool = False
+    trim: Annotated[float, Field(gt=1)] | None = None
+
+
+class RatioConfig(DrawConfig):
     """Training events for ratio estimators; see `columnminer.sample_ratio`."""
 
     theta0: PriorConfig
     theta1: Point | None = None
-    n: Count
-    n_theta: Count | None = None
-    seed: Seed | None = None
 
 
-class LocalConfig(Section):
+class LocalConfig(DrawConfig):
     """Training events for score estimators; see `columnminer.sample_local`."""
 
     theta: Point
-    n: Count
-    seed: Seed | None = None
 
 
 class SamplingConfig(Section):
@@ -253,6 +261,8 @@ class EstimatorConfig(Section):
     method: Literal["carl", "rolr", "cascal", "rascal", "alice", "alices", "sally"]
     alpha: Positive | None = None
     features: list[Text] | None = None
+    limit: Count | None = None
+    scale_parameters: bool = True
     hidden: list[Count] | None = None
     activation: Text | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
@@ -294,13 +304,17 @@ class LimitsConfig(Section):
     """Limits on a grid of the parameters; see `columnminer.expected_limits`.
 
     Each of `estimators` and `histograms`, and the rate, gives limits of its own, on the same grid. `exact` adds those
-    of the exact likelihood, for events of the built-in generator.
+    of the exact likelihood, for events of the built-in generator. Nuisance parameters are profiled, if asked for, in
+    histograms and the rate; ratio estimators know none.
     """
 
     luminosity: Positive
     grid: Annotated[dict[Text, tuple[float, float, Count]], Field(min_length=1)]
     theta_true: Point
     include_rate: bool = True
+    nuisances: bool = False
+    cuts: tuple[Text, ...] = ()
+    efficiencies: tuple[Text, ...] = ()
     estimators: tuple[Name, ...] = ()
     histograms: dict[Name, HistogramConfig] = Field(default_factory=dict)
     rate: bool = False
@@ -312,6 +326,8 @@ class InformationConfig(Section):
 
     luminosity: Positive
     theta: Point
+    cuts: tuple[Text, ...] = ()
+    efficiencies: tuple[Text, ...] = ()
     truth: bool = True
     rate: bool = True
     estimators: tuple[Name, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import re
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from columnminer.errors import MissingError
 from columnminer.learn.estimators import load_estimator
 from columnminer.model.setup import Setup
 from columnminer.pipeline import steps
@@ -199,11 +201,14 @@ def _information(found: Results, config: AnalysisConfig) -> Section:
     items: list[Item] = []
     shown = found.setup.parameter_names[:2]
     if len(shown) == 2 and config.information is not None:
-        projected = {name: result.project(shown) for name, result in found.information.items()}
+        drawn = {}
+        for name, result in found.information.items():
+            with contextlib.suppress(MissingError):  # nothing is known of the others: there is no contour
+                drawn[name] = result.profile(shown)
         centre = found.setup.theta(config.information.theta)[:2]
         labels = [_axis_label(name, config) for name in shown]
         caption = f"Contours from the Fisher information with {config.information.luminosity:g} {_INVERSE_PB}."
-        items.append(Picture(plot_information(projected, centre=centre, labels=labels), caption))
+        items.append(Picture(plot_information(drawn, centre=centre, labels=labels), caption))
     return Section("Information", items)
 
 

@@ -62,7 +62,7 @@ ESTIMATOR = "estimator"
 
 _AGREEMENT_EVENTS = 10_000
 _AGREEMENT_POINTS = 25
-_CONSTRUCTED = ("hidden", "activation", "dropout", "features")
+_CONSTRUCTED = ("hidden", "activation", "dropout", "features", "scale_parameters")
 """Options of an estimator that belong to the network, and not to its training."""
 
 
@@ -200,17 +200,27 @@ def find_limits(folder: Path, store: Path, what: Any, config: LimitsConfig, obse
     used, bins = _loaded(what)
     grid = Grid([config.grid[name] for name in events.setup.parameter_names])
     rate = config.include_rate or used == "rate"
+    nuisances = config.nuisances and isinstance(what, Binned | str)
     find = (
         partial(expected_limits, events, used, config.theta_true)
         if observed is None
         else partial(observed_limits, events, used, EventStore(observed))
     )
-    save_limits(find(grid, config.luminosity, include_rate=rate, bins=bins), folder)
+    limits = find(
+        grid,
+        config.luminosity,
+        include_rate=rate,
+        bins=bins,
+        nuisances=nuisances,
+        cuts=config.cuts,
+        efficiencies=config.efficiencies,
+    )
+    save_limits(limits, folder)
 
 
 def find_information(folder: Path, store: Path, what: Any, config: InformationConfig) -> None:
     """Write one Fisher information: of the truth, the rate, a histogram, or an estimator."""
-    fisher = FisherInformation(EventStore(store), config.luminosity)
+    fisher = FisherInformation(EventStore(store), config.luminosity, cuts=config.cuts, efficiencies=config.efficiencies)
     used, bins = _loaded(what)
     if isinstance(what, Binned):
         result = fisher.histogram(config.theta, used, bins=bins)
@@ -218,7 +228,8 @@ def find_information(folder: Path, store: Path, what: Any, config: InformationCo
         result = fisher.truth(config.theta) if used == "truth" else fisher.rate(config.theta)
     else:
         result = fisher.detector(config.theta, used)
-    save_information(result, folder)
+    # What is known of nuisance parameters from elsewhere belongs to every analysis.
+    save_information(result + fisher.constraints() if fisher.store.nuisance_names else result, folder)
 
 
 def _loaded(what: Any) -> tuple[Any, Any]:

@@ -286,7 +286,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     code = (
         "import re, sys\nfrom pathlib import Path\nfrom columnminer.formats.lhe import LHEReader\n"
         "n = sum(len(batch) for batch in LHEReader(sys.argv[1]).batches())\n"
-        "peak = re.search(r'VmHWM: *\\t* *(\\d+)', Path('/proc/self/status').read_text())\n"  # getrusage counts the parent
+        "peak = re.search(r'VmHWM: *\\t* *(\\d+)', Path('/proc/self/status').read_text())\n"  # not of the parent
         "print(n, int(peak[1]) // 1024)"
     )
     peaks = []

@@ -119,8 +119,8 @@ def numerator_score_error(t: Tensor, t_xz: Tensor, y: Tensor, weight: Tensor | N
     """Squared error of the score at theta0 in events drawn from theta0 (the second term of RASCAL, CASCAL and ALICES).
 
     ``L = E[(1 - y) |t - t_xz|^2] / n_par``. Only events of the numerator enter: under theta1 the mean of t_xz at given
-    x is not the score at theta0; arXiv:1805.00020, arXiv:1808.00973. The mean runs over parameters too, as in MadMiner, so
-    that alpha means the same for any number of them.
+    x is not the score at theta0; arXiv:1805.00020, arXiv:1808.00973. The mean runs over parameters too, as in MadMiner,
+    so that alpha means the same for any number of them.
 
     Parameters
     ----------

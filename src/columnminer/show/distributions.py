@@ -80,7 +80,7 @@ def plot_distribution(
     ax.set_ylabel(rf"d$\sigma$ / d {name} [pb{f' / {unit}' if unit else ''}]")
     ax.set_ylim(bottom=0.0)
     ax.set_xlim(edges[0], edges[-1])
-    ax.legend()
+    ax.legend(handlelength=3)
     bottom = ax if ratio_ax is None else ratio_ax
     bottom.set_xlabel(name + (f" [{unit}]" if unit else ""))
     if ratio_ax is not None:

@@ -44,7 +44,7 @@ def plot_learning(history: History | Mapping[str, History], *, ax: Axes | None =
     ax.set_ylabel("loss")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.minorticks_off()
-    ax.legend()
+    ax.legend(handlelength=3.5)  # long enough to tell dashes from a line
     return ax
 
 

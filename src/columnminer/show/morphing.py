@@ -124,12 +124,14 @@ def _benchmarks(ax: Axes, setup: Setup, basis: Sequence[str], columns: list[int]
         member = name in basis and here
         ax.plot(*place, "o", color="black" if member else "white", markeredgecolor="black", clip_on=False, zorder=4)
         right = place[0] > 0.5 * sum(limits[0])
+        top = place[1] > 0.9 * limits[1][1] + 0.1 * limits[1][0]  # there the frame would cross the name
         ax.annotate(
             name,
             tuple(place),
-            (-6 if right else 6, 5),
+            (-6 if right else 6, -5 if top else 5),
             textcoords="offset points",
             ha="right" if right else "left",
+            va="top" if top else "bottom",
             fontsize="x-small",
             zorder=5,
         )

@@ -11,7 +11,7 @@ As in MadMiner, phi of measured particles lies in [0, 2 pi), that of sums and of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import awkward as ak
@@ -90,21 +90,10 @@ class Objects(Mapping[str, Value]):
                 "leave out resolutions, met_noise and efficiencies; pt_min and eta_max may be set"
             )
             raise InputError(msg)
-        self._builders: dict[str, Callable[[], Value]] = {
-            **{name: partial(self._one_species, name) for name in _SPECIES},
-            "l": lambda: self._collection("e").merged(self._collection("mu")).by_pt(),
-            "p": lambda: self._measured,
-            "p_truth": lambda: self._record.where(self._final),
-            "met": self._met,
-            "visible": self._visible_sum,
-            "all": lambda: self._particle("visible") + self._particle("met"),
-            "n_particles": self._n_particles,
-            **{name: partial(self._header, name) for name in _HEADER},
-        }
 
     def __getitem__(self, name: str) -> Value:
         if name not in self._built:
-            self._built[name] = self._defined(name) if name in self._definitions else self._builders[name]()
+            self._built[name] = self._defined(name) if name in self._definitions else self._found(name)
         return self._built[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -112,6 +101,27 @@ class Objects(Mapping[str, Value]):
 
     def __len__(self) -> int:
         return len(OBJECTS.keys() | self._definitions.keys())
+
+    def _found(self, name: str) -> Value:
+        """Return an object of ours."""  # no table of methods: it would keep all columns alive in a circle
+        match name:
+            case "l":
+                found: Value = self._collection("e").merged(self._collection("mu")).by_pt()
+            case "p":
+                found = self._measured
+            case "p_truth":
+                found = self._record.where(self._final)
+            case "met":
+                found = self._met()
+            case "visible":
+                found = self._visible_sum()
+            case "all":
+                found = self._particle("visible") + self._particle("met")
+            case "n_particles":
+                found = self._record.length()
+            case _:
+                found = self._one_species(name) if name in _SPECIES else self._header(name)
+        return found
 
     @cached_property
     def events(self) -> ak.Array:
@@ -175,9 +185,6 @@ class Objects(Mapping[str, Value]):
     @cached_property
     def _event_numbers(self) -> NDArray[np.int64]:
         return self._batch.first_event + np.arange(self.n_events)
-
-    def _n_particles(self) -> Number:
-        return self._record.length()
 
     @cached_property
     def _measured(self) -> Collection:

@@ -51,6 +51,21 @@ print(next(line.split()[1] for line in status.splitlines() if line.startswith("V
     return int(subprocess.check_output([sys.executable, "-c", code])) / 1024
 
 
+def compiling_seconds() -> float:
+    """Return how long the first read takes [s] where nothing has been compiled before, without the imports."""
+    code = f"""
+import time
+from pathlib import Path
+from benchmarks.speed import read_all
+start = time.perf_counter()
+read_all(Path({str(SIGNAL)!r}))
+print(time.perf_counter() - start)
+"""
+    with tempfile.TemporaryDirectory() as empty:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": empty}
+        return float(subprocess.check_output([sys.executable, "-c", code], env=environment))
+
+
 def import_seconds() -> float:
     return (
         measure(lambda: subprocess.run([sys.executable, "-c", "import columnminer"], check=True)).median
@@ -152,6 +167,7 @@ def main() -> None:
         )
     console = Console(width=150)
     console.print(table)
+    console.print(f"First read where the kernel has to be compiled: {compiling_seconds():.1f} s")
     console.print(f"Peak memory while reading 400,000 events (gzip): {memory:.0f} MB (wanted: below 600)")
     console.print(f"import columnminer: {import_seconds():.3f} s (wanted: below 0.3)")
 

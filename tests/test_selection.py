@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import pickle
 from typing import TYPE_CHECKING
@@ -16,7 +17,9 @@ from toy_events import batch_of, drawn
 from columnminer import streams
 from columnminer.errors import ExpressionError, InputError, MissingError, UnknownNameError
 from columnminer.formats.lhe import LHEReader
+from columnminer.momenta import Momenta
 from columnminer.observe.detector import Detector
+from columnminer.observe.objects import Objects
 from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable, provenance
 from columnminer.observe.selection import Selection
 from columnminer.observe.smearing import Resolution
@@ -309,3 +312,17 @@ def test_provenance_changes_with_what_a_function_does() -> None:
     assert provenance(lambda events: 2 * versioned(events)) == provenance(lambda events: 2 * versioned(events))
     with pytest.raises(InputError, match="give it an attribute 'version'"):
         provenance(functools.partial(versioned))
+
+
+def test_nothing_of_a_batch_outlives_it():
+    """Columns in a circle would wait for the garbage collector, and files of any length fill the memory."""
+    batch = batch_of(drawn(20))
+    selection = Selection({"pt": "e[0].pt", "met": "met.pt", "all": "all.m", "l": "len(l)"})
+    gc.collect()
+    gc.disable()
+    try:
+        selection.apply(batch)
+        left = [type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, Objects | Momenta)]
+    finally:
+        gc.enable()
+    assert not left

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-import zuko
+import zuko  # on import it turns off the validation of arguments in torch.distributions, for the whole process
 from torch import Tensor, nn
 
 from columnminer.errors import InputError, did_you_mean

@@ -17,7 +17,7 @@ ORDER = [
     *("observe", "store", "processing", "processor", "sample", "learn", "infer", "toys", "show", "pipeline", "cli"),
 ]
 FILES = sorted(p for p in SOURCE.rglob("*.py") if p.name != "_version.py")
-HEAVY = {"distributed": ("run",), "dask": ("run",), "torch": ("learn", "infer")}
+HEAVY = {"distributed": ("run",), "dask": ("run",), "torch": ("learn", "infer"), "zuko": ("learn",)}
 
 
 def room(path: Path) -> str:

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
     from columnminer.infer.neural import NeuralLikelihood
     from columnminer.infer.rate import RateLikelihood
-    from columnminer.learn.estimators import DoubleRatioEstimator, RatioEstimator, ScoreEstimator, load_estimator
+    from columnminer.learn.estimators import (
+        DensityEstimator,
+        DoubleRatioEstimator,
+        RatioEstimator,
+        ScoreEstimator,
+        load_estimator,
+    )
     from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
     from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
     from columnminer.model.setup import Setup
@@ -40,7 +46,14 @@ if TYPE_CHECKING:
     from columnminer.observe.selection import Selection
     from columnminer.observe.smearing import Resolution
     from columnminer.processing import process
-    from columnminer.sample.sampling import sample_double_ratio, sample_local, sample_plain, sample_ratio, sample_test
+    from columnminer.sample.sampling import (
+        sample_density,
+        sample_double_ratio,
+        sample_local,
+        sample_plain,
+        sample_ratio,
+        sample_test,
+    )
     from columnminer.schema import EventBatch
     from columnminer.show.report import write_report
     from columnminer.store.eventstore import EventStore
@@ -73,13 +86,20 @@ _NAMES = {
     "columnminer.store.samples": ("Sample",),
     "columnminer.store.samplestore": ("SampleStore",),
     "columnminer.sample.sampling": (
+        "sample_density",
         "sample_double_ratio",
         "sample_plain",
         "sample_local",
         "sample_ratio",
         "sample_test",
     ),
-    "columnminer.learn.estimators": ("DoubleRatioEstimator", "RatioEstimator", "ScoreEstimator", "load_estimator"),
+    "columnminer.learn.estimators": (
+        "DensityEstimator",
+        "DoubleRatioEstimator",
+        "RatioEstimator",
+        "ScoreEstimator",
+        "load_estimator",
+    ),
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.infer.information": ("Information",),
     "columnminer.infer.fit": ("fit",),
@@ -101,6 +121,7 @@ __all__ = [
     "Coupling",
     "Cut",
     "DefaultObservables",
+    "DensityEstimator",
     "Detector",
     "DoubleRatioEstimator",
     "DrellYan",
@@ -144,6 +165,7 @@ __all__ = [
     "process",
     "product_prior",
     "profile",
+    "sample_density",
     "sample_double_ratio",
     "sample_local",
     "sample_plain",

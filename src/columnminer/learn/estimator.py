@@ -19,11 +19,11 @@ from columnminer.learn.training import generator, train
 from columnminer.streams import seed_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from columnminer.learn.history import History
     from columnminer.learn.progress import Progress
@@ -76,7 +76,7 @@ class Estimator:
         self.scale_parameters = scale_parameters
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self._fit: Fit | None = None
-        MLP(1, 1, self.hidden, activation=activation, dropout=dropout)  # refuses bad settings now, not after sampling
+        self._network(1, 1, seed=0)  # refuses bad settings now, not after sampling
 
     def __repr__(self) -> str:
         what = (
@@ -184,7 +184,7 @@ class Estimator:
         self,
         samples: Samples,
         columns: Callable[[Samples], dict[str, NDArray[Any]]],
-        network: MLP,
+        network: nn.Module,
         objective: Objective,
         *,
         method: str,
@@ -286,6 +286,21 @@ class Estimator:
 
     # At rest -----------------------------------------------------------------------------------------------------
 
+    def _settings(self) -> dict[str, Any]:
+        """Return the arguments that make an estimator like this one, but for the device, as JSON types."""
+        return {
+            "hidden": list(self.hidden),
+            "activation": self.activation,
+            "dropout": self.dropout,
+            "features": None if self.features is None else list(self.features),
+            "scale_parameters": self.scale_parameters,
+        }
+
+    def _saved_network(self, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:  # noqa: ARG002
+        """Return a network of the shape that was saved."""
+        sizes = layer_sizes(tensors)
+        return self._network(sizes[0], sizes[-1], seed=0)
+
     def save(self, folder: str | Path, *, replace: bool = False) -> None:
         """Write the estimator as a folder with estimator.json and weights.safetensors.
 
@@ -297,14 +312,7 @@ class Estimator:
             If nothing has been learned yet.
         """
         fit = self.fitted
-        settings = {
-            "hidden": list(self.hidden),
-            "activation": self.activation,
-            "dropout": self.dropout,
-            "features": None if self.features is None else list(self.features),
-            "scale_parameters": self.scale_parameters,
-        }
-        document = {"kind": type(self).__name__, "settings": settings, **fit.document()}
+        document = {"kind": type(self).__name__, "settings": self._settings(), **fit.document()}
         write_estimator(folder, document, fit.tensors(), replace=replace)
 
     @classmethod
@@ -323,8 +331,7 @@ class Estimator:
             raise FileFormatError(msg)
         try:
             estimator = kind(**document["settings"], device=device)
-            sizes = layer_sizes(tensors)
-            network = estimator._network(sizes[0], sizes[-1], seed=0)  # noqa: SLF001 - one of our own
+            network = estimator._saved_network(document, tensors)  # noqa: SLF001 - one of our own
             estimator._fit = Fit.read(document, tensors, network)  # noqa: SLF001
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             msg = f"{folder}: the estimator is damaged: {error}"

@@ -4,6 +4,7 @@
 `RatioEstimator`          log likelihood ratio (and score) at any theta, to one reference point
 `DoubleRatioEstimator`    log likelihood ratio between any two points
 `ScoreEstimator`          score at one point: the best summary of events for theta close to it
+`DensityEstimator`        density of the features at any theta, hence their ratio between any two points
 ========================  ==========================================================================================
 """
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from columnminer.errors import InputError
+from columnminer.learn.densities import DensityEstimator, DensityRatio
 from columnminer.learn.estimator import Estimator
 from columnminer.learn.gold import pick_features, required, score_columns, single_point
 from columnminer.learn.losses import score_error
@@ -34,7 +36,14 @@ if TYPE_CHECKING:
     from columnminer.store.samplestore import SampleStore
     from columnminer.streams import Seed
 
-__all__ = ["DoubleRatioEstimator", "RatioEstimator", "ScoreEstimator", "load_estimator"]
+__all__ = [
+    "DensityEstimator",
+    "DensityRatio",
+    "DoubleRatioEstimator",
+    "RatioEstimator",
+    "ScoreEstimator",
+    "load_estimator",
+]
 
 _BLOCK = 65_536
 """Events evaluated together."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from columnminer.learn.networks import MLP
 
@@ -36,8 +36,8 @@ class Fit:
         Events that it was trained on.
     training : dict
         Method, options, seed and number of events, as plain values.
-    network : MLP
-        The trained network, on the estimator's device.
+    network : MLP or another module
+        The trained network, on the estimator's device; which one, the kind of estimator knows.
     scalings : dict
         "x", "theta" or "score" -> Scaling.
     history : History
@@ -50,7 +50,7 @@ class Fit:
     store_hash: str
     partition: str
     training: dict[str, Any]
-    network: MLP
+    network: MLP | Any
     scalings: dict[str, Scaling]
     history: History
 
@@ -74,7 +74,7 @@ class Fit:
         return tensors
 
     @classmethod
-    def read(cls, document: Mapping[str, Any], tensors: Mapping[str, Tensor], network: MLP) -> Fit:
+    def read(cls, document: Mapping[str, Any], tensors: Mapping[str, Tensor], network: nn.Module) -> Fit:
         """Return what `document` and `tensors` describe; the weights are written into the network.
 
         Raises

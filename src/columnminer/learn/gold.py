@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import InputError, MissingError, UnknownNameError, did_you_mean
-from columnminer.learn.losses import LOG_RATIO_LIMIT, ratio_method
+from columnminer.learn.losses import LOG_RATIO_LIMIT, density_method, ratio_method
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from columnminer.learn.scaling import Scaling
     from columnminer.sample.samples import Samples
 
-__all__ = ["pick_features", "ratio_columns", "required", "score_columns", "single_point"]
+__all__ = ["density_columns", "pick_features", "ratio_columns", "required", "score_columns", "single_point"]
 
 
 def ratio_columns(
@@ -62,6 +62,33 @@ def score_columns(
     """Return the network's inputs x and the joint score in units of its size, as columns."""
     x = scalings["x"].apply(pick_features(samples.x, samples.feature_names, features))
     return {"inputs": x, "t_xz": scalings["score"].apply(required(samples, "t_xz", method))} | _weights(samples)
+
+
+def density_columns(
+    samples: Samples, method: str, features: Sequence[str], scalings: Mapping[str, Scaling]
+) -> dict[str, NDArray[Any]]:
+    """Return the features, the points that events were drawn from, and the gold of a density method, as columns.
+
+    Raises
+    ------
+    InputError
+        If events were drawn from another point than theta0.
+    MissingError
+        If the samples lack what the method needs.
+    """
+    if samples.y is not None and (samples.y != 0).any():
+        msg = (
+            f"a density is learned from events drawn at theta0, but {(samples.y != 0).sum()} of {len(samples)} have a "
+            "label y other than 0: use sample_density, or samples.take(samples.y == 0)"
+        )
+        raise InputError(msg)
+    columns: dict[str, NDArray[Any]] = {
+        "inputs": scalings["x"].apply(pick_features(samples.x, samples.feature_names, features)),
+        "theta": scalings["theta"].apply(required(samples, "theta0", method)),
+    }
+    if density_method(method):
+        columns["t_xz"] = required(samples, "t_xz", method) * scalings["theta"].scale
+    return columns | _weights(samples)
 
 
 def _weights(samples: Samples) -> dict[str, NDArray[Any]]:

@@ -15,10 +15,12 @@ method        ratio term                  score term    source
 ``cascal``    cross entropy in y          alpha *       arXiv:1805.00013, arXiv:1805.00020
 ``rascal``    squared error of r, 1/r     alpha *       arXiv:1805.00013, arXiv:1805.00020
 ``sally``     --                          all events    arXiv:1805.00013, arXiv:1805.00020
+``nde``       (negative log likelihood)   --            arXiv:1705.07057
+``scandal``   (negative log likelihood)   alpha *       arXiv:1805.00020
 ============  ==========================  ============  ====================================
 
 What to use when: ``alices`` where the gold is at hand (least training data for the same precision), ``carl`` where only
-labels are, ``sally`` for small deviations from one reference point.
+labels are, ``sally`` for small deviations from one reference point; ``scandal`` where the density itself is asked for.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ __all__ = [
     "RATIO_METHODS",
     "RatioMethod",
     "cross_entropy",
+    "density_method",
     "joint_cross_entropy",
+    "negative_log_likelihood",
     "numerator_score_error",
     "ratio_error",
     "ratio_method",
@@ -115,6 +119,20 @@ def score_error(t: Tensor, t_xz: Tensor, weight: Tensor | None = None) -> Tensor
     return _mean((t - t_xz).square().mean(1), weight)
 
 
+def negative_log_likelihood(log_p: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean of -log p(x | theta) in events drawn from theta (NDE, and the first term of SCANDAL).
+
+    ``L = -E[log p(x | theta)]``, smallest at the density of the observables; arXiv:1705.07057. SCANDAL adds alpha times
+    `score_error` of the gradient of log p with respect to theta; arXiv:1805.00020.
+
+    Parameters
+    ----------
+    log_p, weight
+        (n,) each; weights have mean 1.
+    """
+    return _mean(-log_p, weight)
+
+
 def numerator_score_error(t: Tensor, t_xz: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
     """Squared error of the score at theta0 in events drawn from theta0 (the second term of RASCAL, CASCAL and ALICES).
 
@@ -171,6 +189,24 @@ RATIO_METHODS: dict[str, RatioMethod] = {
     "rascal": RatioMethod(_rolr, uses_score=True, gold=("log_r_xz", "t_xz")),
     "alices": RatioMethod(_alice, uses_score=True, gold=("s_xz", "t_xz")),
 }
+
+
+DENSITY_METHODS = {"nde": False, "scandal": True}
+"""Methods of density estimators, and whether they add the score term."""
+
+
+def density_method(name: str) -> bool:
+    """Return whether the density method called `name` (upper and lower case alike) learns from the joint score.
+
+    Raises
+    ------
+    InputError
+        If a density estimator has no such method.
+    """
+    if name.lower() not in DENSITY_METHODS:
+        msg = f"a density estimator is trained by 'nde' or 'scandal', not {name!r}"
+        raise InputError(msg)
+    return DENSITY_METHODS[name.lower()]
 
 
 def ratio_method(name: str) -> RatioMethod:

@@ -3,7 +3,8 @@
 =======================  ==========================================================================================
 ``sample_ratio``         x ~ p(x | theta0) and x ~ p(x | theta1), label, joint ratio, joint score: `RatioEstimator`
 ``sample_double_ratio``  the same with the joint scores at theta0 and theta1: both of them may vary
-``sample_local``         x ~ p(x | theta), joint score at theta: `ScoreEstimator`; with a prior, for densities
+``sample_local``         x ~ p(x | theta), joint score at theta: `ScoreEstimator`
+``sample_density``       x ~ p(x | theta) at many theta, joint score where there is one: `DensityEstimator`
 ``sample_plain``         x ~ p(x | theta) alone
 ``sample_test``          the same from the test events
 =======================  ==========================================================================================
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from columnminer.store.eventstore import EventStore
     from columnminer.streams import Seed
 
-__all__ = ["sample_double_ratio", "sample_local", "sample_plain", "sample_ratio", "sample_test"]
+__all__ = ["sample_density", "sample_double_ratio", "sample_local", "sample_plain", "sample_ratio", "sample_test"]
 
 
 def sample_ratio(
@@ -144,6 +145,28 @@ def sample_local(
     return _written(_single(sampler, theta, n, n_theta, "local"), out)
 
 
+def sample_density(
+    store: EventStore,
+    theta: Any,
+    n: int,
+    *,
+    n_theta: int | None = 1000,
+    seed: Seed = 0,
+    partition: str = "train",
+    out: str | Path | None = None,
+    **options: Unpack[DrawOptions],
+) -> Samples:
+    """Draw n events at many theta (from a prior, for instance); see `sample_ratio` for the arguments.
+
+    Returns
+    -------
+    Samples
+        In random order: x, theta0 (the point) and, where the set-up has gradients, t_xz.
+    """
+    sampler = Sampler(store, partition, seed, **options)
+    return _written(_single(sampler, theta, n, n_theta, "density"), out)
+
+
 def sample_plain(
     store: EventStore,
     theta: Any,
@@ -248,7 +271,8 @@ def _single(sampler: Sampler, theta: Any, n: int, n_theta: int | None, name: str
     point = np.empty(n, dtype=np.int64)
     point[rows] = np.repeat(np.arange(len(points)), events)
     coefficients = with_background(setup.weights(points))
-    gradients = with_background(setup.weight_gradients(points), 0.0) if name == "local" else None
+    scored = name == "local" or (name == "density" and _has_gradients(setup))
+    gradients = with_background(setup.weight_gradients(points), 0.0) if scored else None
     draws = sampler.draw(points, events, name=name, rows=rows, x=x, weights=weights)
     gold = {}
     if gradients is not None:

@@ -40,9 +40,11 @@ if TYPE_CHECKING:
     from columnminer.observe.selection import Selection
     from columnminer.observe.smearing import Resolution
     from columnminer.processing import process
+    from columnminer.sample.cross_sections import cross_sections
     from columnminer.sample.sampling import sample_double_ratio, sample_local, sample_plain, sample_ratio, sample_test
     from columnminer.schema import EventBatch
     from columnminer.show.report import write_report
+    from columnminer.store.combine import combine
     from columnminer.store.eventstore import EventStore
     from columnminer.store.madminer import import_madminer, load_madminer_setup
     from columnminer.store.samples import Sample
@@ -68,10 +70,12 @@ _NAMES = {
     "columnminer.observe.selection": ("Selection",),
     "columnminer.observe.smearing": ("Resolution",),
     "columnminer.processing": ("process",),
+    "columnminer.store.combine": ("combine",),
     "columnminer.store.eventstore": ("EventStore",),
     "columnminer.store.madminer": ("import_madminer", "load_madminer_setup"),
     "columnminer.store.samples": ("Sample",),
     "columnminer.store.samplestore": ("SampleStore",),
+    "columnminer.sample.cross_sections": ("cross_sections",),
     "columnminer.sample.sampling": (
         "sample_double_ratio",
         "sample_plain",
@@ -130,7 +134,9 @@ __all__ = [
     "Setup",
     "WeightVariation",
     "__version__",
+    "combine",
     "confidence_interval",
+    "cross_sections",
     "expected_limits",
     "fit",
     "fixed_points",

@@ -37,6 +37,22 @@ def test_limits_are_those_of_the_exact_ratio(store):
     np.testing.assert_allclose(wrong.log_ratio, ours.log_ratio, rtol=0.05, atol=0.5)  # a sign is not information
 
 
+def test_components_along_nuisance_parameters_are_not_looked_at(tmp_path):
+    class WithTilt(ExactScore):
+        parameter_names = ("theta", "tilt")
+
+        def score(self, x, *, names=None):
+            return np.concatenate([super().score(x, names=names), x[:, :1]], axis=1)
+
+    store = analytic_store(tmp_path / "tilted.zarr", 2000, tilt=0.2)
+    known = WithTilt(0.0)
+    known.reference = np.array([0.0, 0.0])
+    x, theta = np.column_stack([np.linspace(0.01, 0.99, 50), np.zeros(50)]), [[0.5], [-1.0]]
+    ours = ScoreProjection(store, known).log_ratio(x, theta, pairing="grid", names=OBSERVABLES)
+    alone = ScoreProjection(store, ExactScore(0.0)).log_ratio(x, theta, pairing="grid", names=OBSERVABLES)
+    np.testing.assert_array_equal(ours, alone)
+
+
 class Mirrored(ExactScore):
     def score(self, x, *, names=None):
         return -super().score(x, names=names)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from columnminer.observe.selection import Selection
     from columnminer.observe.smearing import Resolution
     from columnminer.processing import process
+    from columnminer.sample.cross_sections import cross_sections
     from columnminer.sample.sampling import (
         sample_density,
         sample_double_ratio,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     )
     from columnminer.schema import EventBatch
     from columnminer.show.report import write_report
+    from columnminer.store.combine import combine
     from columnminer.store.eventstore import EventStore
     from columnminer.store.madminer import import_madminer, load_madminer_setup
     from columnminer.store.samples import Sample
@@ -81,10 +83,12 @@ _NAMES = {
     "columnminer.observe.selection": ("Selection",),
     "columnminer.observe.smearing": ("Resolution",),
     "columnminer.processing": ("process",),
+    "columnminer.store.combine": ("combine",),
     "columnminer.store.eventstore": ("EventStore",),
     "columnminer.store.madminer": ("import_madminer", "load_madminer_setup"),
     "columnminer.store.samples": ("Sample",),
     "columnminer.store.samplestore": ("SampleStore",),
+    "columnminer.sample.cross_sections": ("cross_sections",),
     "columnminer.sample.sampling": (
         "sample_density",
         "sample_double_ratio",
@@ -151,7 +155,9 @@ __all__ = [
     "Setup",
     "WeightVariation",
     "__version__",
+    "combine",
     "confidence_interval",
+    "cross_sections",
     "expected_limits",
     "fit",
     "fixed_points",

@@ -72,7 +72,7 @@ class ScoreProjection:
         efficiencies: Sequence[str] = (),
     ) -> None:
         names = store.setup.space.names
-        if tuple(estimator.parameter_names) != names:
+        if tuple(estimator.parameter_names) not in {names, (*names, *store.nuisance_names)}:
             msg = f"the score is one of {', '.join(estimator.parameter_names)}, the store one of {', '.join(names)}"
             raise InputError(msg)
         if n_bins < 2:
@@ -81,8 +81,9 @@ class ScoreProjection:
         self.parameter_names = tuple(names)
         self.estimator = estimator
         self.n_bins = n_bins
-        reference = getattr(estimator, "reference", None) if theta_ref is None else theta_ref
-        self.reference = store.setup.theta(store.setup.space.nominal if reference is None else reference)
+        # Components along nuisance parameters, behind those along theta, are not looked at.
+        trained_at = np.asarray(getattr(estimator, "reference", store.setup.theta(store.setup.space.nominal)))
+        self.reference = store.setup.theta(trained_at[: len(names)] if theta_ref is None else theta_ref)
         self._events = StoredEvents(store, partition, cuts=cuts, efficiencies=efficiencies)
         self._tables: dict[bytes, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
 
@@ -116,7 +117,7 @@ class ScoreProjection:
         thetas = np.atleast_2d(np.asarray(theta, dtype=np.float64))
         different, which = np.unique(thetas, axis=0, return_inverse=True)
         self._fill([t for t in different if t.tobytes() not in self._tables])
-        scores = np.asarray(self.estimator.score(np.asarray(x), names=names), dtype=np.float64)
+        scores = self._score(np.asarray(x), names)
         which = which.reshape(-1)
         if pairing == "grid":
             each = np.stack([self._looked_up(scores, t) for t in different])
@@ -170,7 +171,12 @@ class ScoreProjection:
         for block in self._events.blocks():
             weights, background = block.benchmark_weights, block.background[:, None]
             columns = np.concatenate([np.where(background, 0.0, weights), np.where(background, weights[:, :1], 0.0)], 1)
-            yield np.asarray(self.estimator.score(block.x, names=self._events.names), dtype=np.float64), columns
+            yield self._score(block.x, self._events.names), columns
+
+    def _score(self, x: NDArray[np.float64], names: Sequence[str] | None) -> NDArray[np.float64]:
+        """Return the score along theta, (n, n_par)."""
+        scores = np.asarray(self.estimator.score(x, names=names), dtype=np.float64)
+        return scores[:, : len(self.parameter_names)]
 
 
 def _with_background(morphing_weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -153,10 +153,12 @@ class Estimator:
             if name not in store.observable_names:
                 msg = f"the estimator needs the feature {name!r}, which {store.path} lacks."
                 raise UnknownNameError(msg + did_you_mean(name, store.observable_names))
-        if tuple(store.setup.parameter_names) != self.parameter_names:
+        theta = tuple(store.setup.parameter_names)
+        further = self.parameter_names[len(theta) :]
+        if self.parameter_names[: len(theta)] != theta or (further and further != store.nuisance_names):
             msg = (
                 f"the estimator has the parameters {', '.join(self.parameter_names)}, but {store.path} has "
-                f"{', '.join(store.setup.parameter_names)}"
+                f"{', '.join(theta)}"
             )
             raise InputError(msg)
         if store.hash != self.store_hash:

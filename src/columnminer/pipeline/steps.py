@@ -182,16 +182,18 @@ def compare(folder: Path, *, store: Path, estimator: Path, exact: DrellYan, thet
     """
     events, learned = EventStore(store), load_estimator(estimator)
     n = min(_AGREEMENT_EVENTS, events.n_events("test"))
-    x = np.asarray(sample_test(events, learned.reference, n, seed=seed).x, dtype=np.float64)
+    n_par = len(events.setup.parameter_names)  # a score may have nuisance parameters behind those
+    reference = learned.reference[:n_par]
+    x = np.asarray(sample_test(events, reference, n, seed=seed).x, dtype=np.float64)
     names = events.observable_names
     if isinstance(learned, RatioEstimator) and theta0 is not None:
         points = theta0.sample(_AGREEMENT_POINTS, np.random.default_rng(seed_sequence(seed, "agreement")))
         estimated = learned.log_ratio(x, points, pairing="grid", names=names)
-        truth = exact.log_ratio(x, points, learned.reference, pairing="grid", names=names)
+        truth = exact.log_ratio(x, points, reference, pairing="grid", names=names)
         save_agreement(agreement("log likelihood ratio", truth, estimated), folder)
     else:
-        truth = exact.score(x, learned.reference, names=names)
-        save_agreement(agreement("score", truth, learned.score(x, names=names)), folder)
+        truth = exact.score(x, reference, names=names)
+        save_agreement(agreement("score", truth, learned.score(x, names=names)[:, :n_par]), folder)
 
 
 def find_limits(folder: Path, store: Path, what: Any, config: LimitsConfig, observed: Path | None = None) -> None:

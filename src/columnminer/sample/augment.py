@@ -41,6 +41,8 @@ def joint_ratio(
     numerator: NDArray[np.float64],
     denominator: NDArray[np.float64],
     point: NDArray[np.int64],
+    *,
+    denominator_totals: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Return r(x, z | theta0, theta1) of each event, (n,).
 
@@ -54,9 +56,11 @@ def joint_ratio(
         (n_points, n_columns) coefficients that make weights at theta0 and theta1 of them.
     point
         (n,) which of the points belongs to an event.
+    denominator_totals
+        The sums at theta1 where they differ from those at theta0, as with nuisance parameters; see `nuisances`.
     """
     sigma0 = np.einsum("pb,pb->p", totals, numerator)
-    sigma1 = np.einsum("pb,pb->p", totals, denominator)
+    sigma1 = np.einsum("pb,pb->p", totals if denominator_totals is None else denominator_totals, denominator)
     with np.errstate(divide="ignore"):  # no weight at theta1 is an infinite ratio
         ratio = _values(weights, numerator, point) / _values(weights, denominator, point)
     return np.asarray(ratio * (sigma1 / sigma0)[point])

@@ -4,6 +4,9 @@ Event e is drawn at theta with probability W_e(theta) / sum_e W_e(theta), indepe
 cumulative sum of the weights. Events are read block by block, twice: once for the sums, once to draw. The random
 numbers belong to the point and the draw, so that neither the blocks nor what else is drawn matters to them.
 
+With nuisance parameters, points are pairs (theta, nu), and the weights at theta are multiplied with the factors of
+`model.systematics`; without them, nothing of that is looked at.
+
 Negative weights have no probability. What is done with them has a name: "refuse" raises, "clip" takes them as zero, and
 "keep" draws by |W| and hands out the sign as the weight of the drawn event.
 """
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, TypeVar
 import numpy as np
 
 from columnminer.errors import ColumnMinerWarning, InputError, MissingError
+from columnminer.sample.nuisances import NuisanceSums, exponents, nuisance_sums, powers
 from columnminer.streams import key, uniform
 
 if TYPE_CHECKING:
@@ -94,11 +98,20 @@ class Events:
     """The events of a partition with linear weights, to be passed over again and again, from memory if they are few.
 
     The linear weights (n, n_benchmarks + 1) [pb] are benchmark weights of the signal and, in the last column, weights
-    of backgrounds. The weight of an event at theta is their product with (w_1(theta), ..., w_nb(theta), 1).
+    of backgrounds. The weight of an event at theta is their product with (w_1(theta), ..., w_nb(theta), 1). With
+    nuisances, the 2 n_nu columns of `nuisances.exponents` follow.
     """
 
-    def __init__(self, store: EventStore, partition: str, closest_to: NDArray[np.float64] | None = None) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        partition: str,
+        closest_to: NDArray[np.float64] | None = None,
+        *,
+        nuisances: bool = False,
+    ) -> None:
         self._store, self._partition, self._closest_to = store, partition, closest_to
+        self._nuisances = nuisances
         self._kept: list[tuple[Block, NDArray[np.float64]]] | None = None
 
     def __iter__(self) -> Iterator[tuple[Block, NDArray[np.float64]]]:
@@ -112,7 +125,7 @@ class Events:
             columns = np.zeros((len(block), block.benchmark_weights.shape[1] + 1))
             columns[:, :-1] = np.where(block.background[:, np.newaxis], 0.0, block.benchmark_weights)
             columns[:, -1] = np.where(block.background, block.benchmark_weights[:, 0], 0.0)
-            yield block, columns
+            yield block, np.concatenate([columns, exponents(block)], axis=1) if self._nuisances else columns
 
 
 def with_background(coefficients: NDArray[np.float64], value: float = 1.0) -> NDArray[np.float64]:
@@ -129,6 +142,8 @@ class Sampler:
         Where the events are.
     seed
         Of the draws.
+    nuisances
+        Whether nuisance parameters take part: buffers of weights then hold the `nuisances.exponents` of the events too.
     negative_weights, closest_benchmark, trim, dtype
         See `DrawOptions`.
 
@@ -144,6 +159,7 @@ class Sampler:
         partition: str,
         seed: Seed,
         *,
+        nuisances: bool = False,
         negative_weights: NegativeWeights = "clip",
         closest_benchmark: bool = False,
         trim: float | None = None,
@@ -157,12 +173,12 @@ class Sampler:
             raise InputError(msg)
         self.store, self.partition, self.seed = store, partition, seed
         self.negative_weights, self.closest_benchmark, self.trim = negative_weights, closest_benchmark, trim
-        self.dtype = dtype
+        self.nuisances, self.dtype = nuisances and bool(store.nuisances), dtype
         self._events: dict[str | None, Events] = {}
 
     def buffers(self, n: int) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
-        """Return room for the observables and the linear weights of n events."""
-        n_columns = len(self.store.setup.benchmark_names) + 1
+        """Return room for the observables and the columns of n events."""
+        n_columns = len(self.store.setup.benchmark_names) + 1 + 2 * len(self.store.nuisances) * self.nuisances
         return np.empty((n, len(self.store.observable_names)), dtype=self.dtype), np.empty((n, n_columns))
 
     def draw(
@@ -174,6 +190,7 @@ class Sampler:
         rows: NDArray[np.int64],
         x: NDArray[np.floating],
         weights: NDArray[np.float64],
+        nus: NDArray[np.float64] | None = None,
     ) -> Draws:
         """Draw `counts[i]` events at each of the points into `rows` of x and weights, in the order of the points.
 
@@ -189,6 +206,8 @@ class Sampler:
             (sum of counts,) rows of x and weights.
         x, weights
             From `buffers`.
+        nus
+            (n_points, n_nu) nuisance parameters; None: all 0. Only for a sampler with nuisances.
 
         Raises
         ------
@@ -207,14 +226,17 @@ class Sampler:
         ends = np.cumsum(counts)
         uniforms = uniform(key(self.seed, "draw", name), point, np.arange(len(point)) - (ends - counts)[point])
         draws = Draws(np.empty(coefficients.shape), np.empty(len(points)), np.empty(len(points)))
+        exponential = None if nus is None or not nus.any() else powers(nus)
         for which, events in self._groups(points):
-            group = _Group(events, coefficients[which], by_size=self.negative_weights == "keep")
+            shifts = None if exponential is None else exponential[which]
+            group = _Group(events, coefficients[which], shifts, by_size=self.negative_weights == "keep")
             group.sum()
             if self.trim is not None:
                 group.limit = group.total / self.trim
                 group.sum()
             if not (group.total > 0.0).all():
-                msg = f"no event has a positive weight at theta = {points[which][(group.total <= 0.0).argmax()]}"
+                none = int(which[(group.total <= 0.0).argmax()])
+                msg = f"no event has a positive weight at {_named(points, nus, none)}"
                 raise MissingError(msg)
             draws.totals[which], draws.n_eff[which] = group.columns, group.total**2 / group.squares
             draws.negative[which] = group.negative / group.total
@@ -223,26 +245,39 @@ class Sampler:
             for i, done, found, block, columns in group.pick(targets):
                 into = rows[firsts[i] + done : firsts[i] + done + len(found)]
                 x[into], weights[into] = block.x[found], columns[found]
-        self._report(points, draws)
+        self._report(points, nus, draws)
         return draws
+
+    def nuisance_sums(self, points: NDArray[np.float64], nus: NDArray[np.float64]) -> NuisanceSums:
+        """Return sums over the events that are drawn from at each of the points (n, n_par), at nus (n, n_nu)."""
+        n_linear, n_nu = len(self.store.setup.benchmark_names) + 1, nus.shape[1]
+        sums = NuisanceSums(np.empty((len(nus), n_linear)), np.empty((len(nus), n_nu, n_linear)))
+        for which, events in self._groups(points):
+            some = nuisance_sums((columns for _, columns in events), nus[which])
+            sums.totals[which], sums.slopes[which] = some.totals, some.slopes
+        return sums
 
     def _groups(self, points: NDArray[np.float64]) -> Iterator[tuple[NDArray[np.int64], Events]]:
         """Yield the points that are drawn from the same events, with these events."""
         if not self.closest_benchmark:
-            yield np.arange(len(points)), self._events.setdefault(None, Events(self.store, self.partition))
+            yield np.arange(len(points)), self._events_near(None)
             return
         nearest = np.array([self.store.closest_benchmark(point) for point in points])
         for name in dict.fromkeys(nearest.tolist()):
-            events = Events(self.store, self.partition, self.store.setup.theta(name))
-            yield np.flatnonzero(nearest == name), self._events.setdefault(name, events)
+            yield np.flatnonzero(nearest == name), self._events_near(name)
 
-    def _report(self, points: NDArray[np.float64], draws: Draws) -> None:
+    def _events_near(self, benchmark: str | None) -> Events:
+        if benchmark not in self._events:
+            near = None if benchmark is None else self.store.setup.theta(benchmark)
+            self._events[benchmark] = Events(self.store, self.partition, near, nuisances=self.nuisances)
+        return self._events[benchmark]
+
+    def _report(self, points: NDArray[np.float64], nus: NDArray[np.float64] | None, draws: Draws) -> None:
         """Say what may be wrong with the draws."""
         negative = float(draws.negative.max())
         if negative > _ROUNDING:
-            share = (
-                f"negative weights make up to {negative:.2%} of the total at theta = {points[draws.negative.argmax()]}"
-            )
+            worst = _named(points, nus, int(draws.negative.argmax()))
+            share = f"negative weights make up to {negative:.2%} of the total at {worst}"
             if self.negative_weights == "refuse":
                 msg = f'{share}: choose negative_weights="clip" or "keep"'
                 raise InputError(msg)
@@ -256,7 +291,7 @@ class Sampler:
             least = int(draws.n_eff.argmin())
             msg = (
                 f"{few.sum()} of {len(points)} parameter points have fewer than {FEW_EVENTS} effective events, down to "
-                f"{draws.n_eff[least]:.1f} at theta = {points[least]}, where the squared morphing weights sum to "
+                f"{draws.n_eff[least]:.1f} at {_named(points, nus, least)}, where the squared morphing weights sum to "
                 f"{self.store.setup.squared_weights(points[least])[0]:.3g}: stay closer to the benchmarks, or generate "
                 "events there"
             )
@@ -264,46 +299,65 @@ class Sampler:
         logger.info("effective number of events: %.0f to %.0f", draws.n_eff.min(), draws.n_eff.max())
 
 
-class _Group:
-    """Some points that are drawn from the same events."""
+def _named(points: NDArray[np.float64], nus: NDArray[np.float64] | None, i: int) -> str:
+    """Return how a message names one of the points."""
+    return f"theta = {points[i]}" + ("" if nus is None else f", nu = {nus[i]}")
 
-    def __init__(self, events: Events, coefficients: NDArray[np.float64], *, by_size: bool) -> None:
-        self.events, self.coefficients, self.by_size = events, coefficients, by_size
+
+class _Group:
+    """Some points that are drawn from the same events; `powers` is None where all nuisance parameters are 0."""
+
+    def __init__(
+        self, events: Events, coefficients: NDArray[np.float64], powers: NDArray[np.float64] | None, *, by_size: bool
+    ) -> None:
+        self.events, self.coefficients, self.powers, self.by_size = events, coefficients, powers, by_size
         self.limit: NDArray[np.float64] | None = None
 
-    def _probabilities(self, columns: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-        """Yield a few points with what their events are drawn in proportion to, (n_points, n), not normalised.
+    def _weights(self, columns: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Yield a few points with the weights of their events, (n_points, n).
 
         The array is used again for the next points: fresh memory for each would cost more than the sums themselves.
         """
+        n_linear = self.coefficients.shape[1]
         step = max(_CHUNK // len(columns), 1)
         buffer = np.empty((min(step, len(self.coefficients)), len(columns)))
-        transposed = np.ascontiguousarray(columns.T)
+        transposed = np.ascontiguousarray(columns[:, :n_linear].T)
         for start in range(0, len(self.coefficients), step):
             which = slice(start, min(start + step, len(self.coefficients)))
             weights = np.matmul(self.coefficients[which], transposed, out=buffer[: which.stop - start])
-            if self.by_size:
-                np.abs(weights, out=weights)
-            else:
-                np.maximum(weights, 0.0, out=weights)
-            if self.limit is not None:
-                weights[weights > self.limit[which, np.newaxis]] = 0.0
+            if self.powers is not None:
+                factors = self.powers[which] @ columns[:, n_linear:].T
+                weights *= np.exp(factors, out=factors)
             yield which, weights
+
+    def _make_probabilities(self, weights: NDArray[np.float64], which: slice) -> None:
+        """Turn weights, in place, into what events are drawn in proportion to."""
+        if self.by_size:
+            np.abs(weights, out=weights)
+        else:
+            np.maximum(weights, 0.0, out=weights)
+        if self.limit is not None:
+            weights[weights > self.limit[which, np.newaxis]] = 0.0
 
     def sum(self) -> None:
         """Pass over the events for the sums behind `Draws`."""
-        self.total, self.squares = np.zeros((2, len(self.coefficients)))
+        self.total, self.squares, self.signed = np.zeros((3, len(self.coefficients)))
         self.columns = np.zeros(self.coefficients.shape[1])
         for _, columns in self.events:
-            self.columns += columns.sum(axis=0)
-            for which, weights in self._probabilities(columns):
+            self.columns += columns[:, : len(self.columns)].sum(axis=0)
+            for which, weights in self._weights(columns):
+                if self.powers is not None:
+                    self.signed[which] += weights.sum(axis=1)
+                self._make_probabilities(weights, which)
                 self.total[which] += weights.sum(axis=1)
                 self.squares[which] += np.einsum("pn,pn->p", weights, weights)
+        if self.powers is None:  # then it is linear, and needs no pass
+            self.signed = self.coefficients @ self.columns
 
     @property
     def negative(self) -> NDArray[np.float64]:
         """Sum of |W| over events of negative weight, (n_points,): it is the excess over the sum of W, once or twice."""
-        excess = self.total - self.coefficients @ self.columns
+        excess = self.total - self.signed
         return np.maximum(excess / 2.0 if self.by_size else excess, 0.0)
 
     def pick(
@@ -320,7 +374,8 @@ class _Group:
         carry = np.zeros(len(uniforms))
         for (block, columns), is_last in _with_last(iter(self.events)):
             sums = np.empty(len(columns))
-            for which, weights in self._probabilities(columns):
+            for which, weights in self._weights(columns):
+                self._make_probabilities(weights, which)
                 for i, row in enumerate(weights, start=which.start):
                     np.cumsum(row, out=sums)
                     wanted = uniforms[i][done[i] :] * self.total[i] - carry[i]

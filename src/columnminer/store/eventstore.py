@@ -147,6 +147,10 @@ class EventStore:
         """Zarr array (n_events,), which of `partition_names` an event is in; slice it to read."""
         return self._arrays["partition"]
 
+    def columns(self, rows: slice) -> dict[str, NDArray[Any]]:
+        """Return all columns of a range of the store by name, as they are at rest: not mixed."""
+        return {name: np.asarray(array[rows]) for name, array in self._arrays.items()}
+
     @property
     def hash(self) -> str:
         """SHA-256 of the set-up, the samples and all columns: the same wherever and however the store was made."""

@@ -1,0 +1,82 @@
+"""Cross sections at many parameter points, given as for sampling: benchmarks, points, or a prior."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from columnminer.sample.points import joint_points
+from columnminer.store.weights import CrossSection
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from columnminer.store.eventstore import EventStore
+    from columnminer.streams import Seed
+
+__all__ = ["CrossSections", "cross_sections"]
+
+_CHUNK = 2**22
+"""Weights (points x events) in work at a time."""
+
+
+@dataclass(frozen=True)
+class CrossSections(CrossSection):
+    """Cross sections, (n_theta,) `value` and `error` [pb], with the points that they belong to.
+
+    Attributes
+    ----------
+    theta : numpy.ndarray
+        (n_theta, n_par).
+    nu : numpy.ndarray
+        (n_theta, n_nu) nuisance parameters.
+    """
+
+    theta: NDArray[np.float64]
+    nu: NDArray[np.float64]
+
+
+def cross_sections(
+    store: EventStore,
+    theta: Any,
+    *,
+    nu: Any = None,
+    n_theta: int = 1000,
+    seed: Seed = 0,
+    partition: str = "all",
+) -> CrossSections:
+    """Return the cross section after the selection, signal and backgrounds together, at each point.
+
+    Parameters
+    ----------
+    store, partition
+        Where the events are.
+    theta, nu
+        Parameter points or priors, as for `sample_plain`; its points are those of the same seed and n_theta.
+    n_theta
+        Points to draw from a prior.
+    seed
+        Of points that are drawn.
+
+    Raises
+    ------
+    InputError, UnknownNameError, MissingError
+        If points are not what they should be, or the set-up has no weights at one.
+    """
+    thetas, nus = joint_points(theta, nu, store, n_theta=n_theta, n=sys.maxsize, seed=seed, name="theta")
+    if len(np.unique(nus, axis=0)) <= 1:
+        one = store.xsec(thetas, nus[0], partition)
+        return CrossSections(one.value, one.error, thetas, nus)
+    store.xsec(thetas[:1], partition=partition)  # refuses recorded events and incomplete partitions
+    value, squares = np.zeros((2, len(thetas)))
+    for block in store.blocks(partition):
+        step = max(_CHUNK // len(block), 1)
+        for start in range(0, len(thetas), step):
+            some = slice(start, start + step)
+            weights = block.weights(thetas[some], nus[some])
+            value[some] += weights.sum(axis=1)
+            squares[some] += np.einsum("pn,pn->p", weights, weights)
+    return CrossSections(value, np.sqrt(squares), thetas, nus)

@@ -1,0 +1,244 @@
+"""Several event stores become one, such as signal and backgrounds processed apart, with their events shuffled.
+
+Every event gets a random number of its own, and the new store has the events in the order of these numbers. They are
+sorted out of core: into buckets on disk by the leading digits of the number, and then bucket by bucket. Weights at rest
+are normalised per sample, so that nothing but k-factors changes them: the samples of all stores are mixed on reading.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import warnings
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from columnminer.errors import ColumnMinerWarning, InputError
+from columnminer.model.systematics import nuisance_coefficients
+from columnminer.observe.cutflow import CutFlow
+from columnminer.store.commit import require_free
+from columnminer.store.partition import PartitionScheme
+from columnminer.store.publish import Description, publish_events
+from columnminer.streams import key, uniform
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from columnminer.store.eventstore import EventStore
+    from columnminer.store.samples import SampleInfo
+    from columnminer.store.weights import NuisanceColumn
+    from columnminer.streams import Seed
+
+__all__ = ["combine"]
+
+_BUCKET = 2**18
+"""Events in a bucket, about: this many are in memory at a time."""
+
+_BLOCK = 65_536
+"""Events that are read at a time."""
+
+
+def combine(
+    stores: Sequence[EventStore],
+    out: str | os.PathLike[str],
+    *,
+    k_factors: Sequence[float] | None = None,
+    seed: Seed = 0,
+    replace: bool = False,
+) -> EventStore:
+    """Write the events of several stores, shuffled, into one.
+
+    Signal samples of all stores are averaged on reading, as if they had been processed together, and backgrounds added
+    up. Events stay in their partitions.
+
+    Parameters
+    ----------
+    stores
+        Two or more, with the same set-up and observables.
+    out
+        Folder of the new store.
+    k_factors
+        Multiplies the weights of each store, on top of what `Sample` said; None: 1.
+    seed
+        Of the order of the events.
+    replace
+        Whether a store that is there gives way.
+
+    Raises
+    ------
+    InputError
+        If the stores do not fit together, hold the same file twice or recorded events, or a k-factor is not positive.
+    OutputExistsError
+        If something is at `out` that may not be replaced.
+
+    Warns
+    -----
+    ColumnMinerWarning
+        If the events of the stores were selected differently.
+    """
+    out = Path(out)
+    factors = [1.0] * len(stores) if k_factors is None else [float(k) for k in k_factors]
+    _require_alike(stores, factors)
+    require_free(out, replace=replace)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    nuisances = _layout(stores)
+    samples, flows = _samples(stores, factors)
+    description = Description(
+        setup=stores[0].setup,
+        observables=stores[0].observable_names,
+        samples=samples,
+        partition=PartitionScheme(tuple(stores[0].attributes["partition"]["fractions"])),
+        nuisances=nuisances,
+        cut_flow=flows,
+        selection=stores[0].attributes["selection"],
+        configuration={
+            "mixing": stores[0].mixing,
+            "combined": [{"hash": s.hash, "k_factor": k} for s, k in zip(stores, factors, strict=True)],
+        },
+        provenance={package: version(package) for package in ("columnminer", "numpy", "zarr")},
+    )
+    n_events = sum(map(len, stores))
+    codes = np.empty(n_events, dtype=np.uint8)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        shuffle = _Shuffle(Path(folder), description, n_events)
+        stream, offset = key(seed, "combine"), 0
+        for i, (store, factor) in enumerate(zip(stores, factors, strict=True)):
+            for first in range(0, len(store), _BLOCK):
+                rows = slice(first, min(first + _BLOCK, len(store)))
+                columns = store.columns(rows)
+                columns["nuisance_weights"] = factor * _varied(columns, store.nuisances, nuisances)
+                columns["weights"] = factor * columns["weights"]
+                columns["sample"] = columns["sample"] + np.int32(offset)
+                shuffle.add(uniform(stream, i, np.arange(rows.start, rows.stop)), columns)
+            offset += len(store.samples)
+        return publish_events(out, description, shuffle.sorted(codes), codes, replace_existing=replace)
+
+
+def _require_alike(stores: Sequence[EventStore], k_factors: Sequence[float]) -> None:
+    if len(stores) < 2 or len(k_factors) != len(stores):
+        msg = f"combine takes two or more stores, and as many k-factors: not {len(stores)} and {len(k_factors)}"
+        raise InputError(msg)
+    for factor in k_factors:
+        if not 0.0 < factor < np.inf:
+            msg = f"a k-factor must be positive, not {factor!r}"
+            raise InputError(msg)
+    for store in stores:
+        if store.recorded:
+            msg = f"{store.path} holds recorded events, which cannot be combined with others"
+            raise InputError(msg)
+    files = [file.sha256 for store in stores for s in store.samples for file in s.files]
+    hashes = [store.hash for store in stores]
+    if len(set(files)) < len(files) or len(set(hashes)) < len(hashes):
+        msg = f"{', '.join(str(s.path) for s in stores)} hold the same events twice: they would not be independent"
+        raise InputError(msg)
+    for one, other in pairwise(stores):
+        differ = {
+            "set-ups": one.setup.hash != other.setup.hash,
+            "observables": one.observable_names != other.observable_names,
+            "mixings": one.mixing != other.mixing,
+            "partition fractions": one.attributes["partition"]["fractions"]
+            != other.attributes["partition"]["fractions"],
+        }
+        for what in (name for name, different in differ.items() if different):
+            msg = f"{one.path} and {other.path} have different {what}: process them alike"
+            raise InputError(msg)
+        if one.attributes["selection"] != other.attributes["selection"]:
+            msg = f"{one.path} and {other.path} were selected differently; the new store names the first selection"
+            warnings.warn(msg, ColumnMinerWarning, stacklevel=3)
+
+
+def _layout(stores: Sequence[EventStore]) -> tuple[NuisanceColumn, ...]:
+    """Return nuisance columns that hold the variations of all stores: two-sided where one of them is."""
+    layout: list[NuisanceColumn] = []
+    position = 0
+    for alike in zip(*(store.nuisances for store in stores), strict=True):
+        two_sided = any(column.down is not None for column in alike)
+        step = max(column.step for column in alike)
+        down = position + 1 if two_sided else None
+        layout.append(dataclasses.replace(alike[0], up=position, down=down, step=step))
+        position += 1 + two_sided
+    return tuple(layout)
+
+
+def _varied(
+    columns: dict[str, NDArray[Any]], given: Sequence[NuisanceColumn], wanted: Sequence[NuisanceColumn]
+) -> NDArray[np.float64]:
+    """Return nuisance weights in another layout, (n, n_columns): the same exp(a nu + b nu^2), at other nu."""
+    varied, reference = columns["nuisance_weights"], columns["weights"][:, 0]
+    if tuple(given) == tuple(wanted):
+        return np.asarray(varied)
+    laid_out = []
+    for old, new in zip(given, wanted, strict=True):
+        down = None if old.down is None else varied[:, old.down]
+        a, b = nuisance_coefficients(varied[:, old.up], down, reference, old.step)
+        steps = [new.step] if new.down is None else [new.step, -new.step]
+        laid_out += [reference * np.exp(a * nu + b * nu**2) for nu in steps]
+    return np.stack(laid_out, axis=1)
+
+
+def _samples(
+    stores: Sequence[EventStore], k_factors: Sequence[float]
+) -> tuple[tuple[SampleInfo, ...], dict[str, dict[str, Any]]]:
+    """Return all samples, with names that tell them apart, and their cut flows, after the k-factors."""
+    samples: list[SampleInfo] = []
+    flows: dict[str, dict[str, Any]] = {}
+    taken: set[str] = set()
+    for store, k in zip(stores, k_factors, strict=True):
+        for sample in store.samples:
+            candidates = (sample.name if i == 1 else f"{sample.name} {i}" for i in range(1, len(taken) + 2))
+            name = next(c for c in candidates if c not in taken)
+            taken.add(name)
+            samples.append(
+                dataclasses.replace(
+                    sample,
+                    name=name,
+                    k_factor=k * sample.k_factor,
+                    cross_section=None if sample.cross_section is None else k * sample.cross_section,
+                    files=tuple(dataclasses.replace(file, factor=k * file.factor) for file in sample.files),
+                )
+            )
+            if flow := store.cut_flow.get(sample.name):
+                counted = CutFlow.from_dict(flow)
+                flows[name] = dataclasses.replace(counted, weights=tuple(k * w for w in counted.weights)).to_dict()
+    return tuple(samples), flows
+
+
+class _Shuffle:
+    """Rows on disk that come back in the order of their random numbers."""
+
+    def __init__(self, folder: Path, description: Description, n_rows: int) -> None:
+        fields = [(name, dtype, shape) for name, (shape, dtype) in description.columns.items()]
+        self._row = np.dtype([("number", "f8"), *fields])
+        self._buckets = [folder / f"{i}.rows" for i in range(max(n_rows // _BUCKET, 1))]
+
+    def add(self, numbers: NDArray[np.float64], columns: dict[str, NDArray[Any]]) -> None:
+        """Add rows with their numbers between 0 and 1, (n,)."""
+        rows = np.empty(len(numbers), dtype=self._row)
+        rows["number"] = numbers
+        for name, values in columns.items():
+            rows[name] = values
+        bucket = (numbers * len(self._buckets)).astype(np.int64)
+        order = np.argsort(bucket, kind="stable")
+        ends = np.cumsum(np.bincount(bucket, minlength=len(self._buckets)))
+        for path, some in zip(self._buckets, np.split(rows[order], ends[:-1]), strict=True):
+            if len(some):
+                with path.open("ab") as file:
+                    file.write(some.tobytes())
+
+    def sorted(self, codes: NDArray[np.uint8]) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yield the rows as tables; the partitions go into `codes`, each before its rows are handed out."""
+        first = 0
+        for path in filter(Path.exists, self._buckets):
+            rows = np.fromfile(path, dtype=self._row)
+            path.unlink()
+            rows = rows[np.argsort(rows["number"], kind="stable")]
+            codes[first : first + len(rows)] = rows["partition"]
+            first += len(rows)
+            yield {name: rows[name] for name in self._row.names or () if name not in {"number", "partition"}}

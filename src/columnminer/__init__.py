@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
     from columnminer.infer.neural import NeuralLikelihood
     from columnminer.infer.rate import RateLikelihood
-    from columnminer.learn.estimators import DoubleRatioEstimator, RatioEstimator, ScoreEstimator, load_estimator
+    from columnminer.learn.estimators import (
+        DoubleRatioEstimator,
+        MorphingRatioEstimator,
+        QuadraticRatioEstimator,
+        RatioEstimator,
+        ScoreEstimator,
+        load_estimator,
+    )
     from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
     from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
     from columnminer.model.setup import Setup
@@ -79,7 +86,14 @@ _NAMES = {
         "sample_ratio",
         "sample_test",
     ),
-    "columnminer.learn.estimators": ("DoubleRatioEstimator", "RatioEstimator", "ScoreEstimator", "load_estimator"),
+    "columnminer.learn.estimators": (
+        "DoubleRatioEstimator",
+        "MorphingRatioEstimator",
+        "QuadraticRatioEstimator",
+        "RatioEstimator",
+        "ScoreEstimator",
+        "load_estimator",
+    ),
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.infer.information": ("Information",),
     "columnminer.infer.fit": ("fit",),
@@ -113,12 +127,14 @@ __all__ = [
     "Information",
     "Likelihood",
     "Limits",
+    "MorphingRatioEstimator",
     "NeuralLikelihood",
     "NormalisationUncertainty",
     "Observable",
     "PDFUncertainty",
     "Parameter",
     "ParameterSpace",
+    "QuadraticRatioEstimator",
     "RateLikelihood",
     "RatioEstimator",
     "Resolution",

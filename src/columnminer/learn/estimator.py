@@ -269,8 +269,8 @@ class Estimator:
         """Return the scaled features of events, (n, n_features)."""
         return self.fitted.scalings["x"].apply(pick_features(np.asarray(x), names, self.feature_names))
 
-    def _scaled_theta(self, theta: ArrayLike) -> NDArray[np.float32]:
-        """Return scaled parameter points, (n_theta, n_par), from one point or several."""
+    def _points(self, theta: ArrayLike) -> NDArray[np.float64]:
+        """Return parameter points, (n_theta, n_par), from one point or several."""
         points = np.atleast_2d(np.asarray(theta, dtype=np.float64))
         n_par = len(self.parameter_names)
         if points.ndim != 2 or points.shape[1] != n_par:
@@ -279,12 +279,26 @@ class Estimator:
         if not np.isfinite(points).all():
             msg = f"theta is not finite in point {int((~np.isfinite(points)).any(axis=1).argmax())}"
             raise InputError(msg)
-        return self.fitted.scalings["theta"].apply(points)
+        return points
+
+    def _scaled_theta(self, theta: ArrayLike) -> NDArray[np.float32]:
+        """Return scaled parameter points, (n_theta, n_par), from one point or several."""
+        return self.fitted.scalings["theta"].apply(self._points(theta))
 
     def _tensor(self, values: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(values).to(self.device)
 
     # At rest -----------------------------------------------------------------------------------------------------
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what the constructor takes, but for the device, as JSON types."""
+        return {
+            "hidden": list(self.hidden),
+            "activation": self.activation,
+            "dropout": self.dropout,
+            "features": None if self.features is None else list(self.features),
+            "scale_parameters": self.scale_parameters,
+        }
 
     def save(self, folder: str | Path, *, replace: bool = False) -> None:
         """Write the estimator as a folder with estimator.json and weights.safetensors.
@@ -297,14 +311,7 @@ class Estimator:
             If nothing has been learned yet.
         """
         fit = self.fitted
-        settings = {
-            "hidden": list(self.hidden),
-            "activation": self.activation,
-            "dropout": self.dropout,
-            "features": None if self.features is None else list(self.features),
-            "scale_parameters": self.scale_parameters,
-        }
-        document = {"kind": type(self).__name__, "settings": settings, **fit.document()}
+        document = {"kind": type(self).__name__, "settings": self._settings(), **fit.document()}
         write_estimator(folder, document, fit.tensors(), replace=replace)
 
     @classmethod

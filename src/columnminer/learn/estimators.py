@@ -1,10 +1,12 @@
 """The kinds of estimators, and what to use when.
 
-========================  ==========================================================================================
-`RatioEstimator`          log likelihood ratio (and score) at any theta, to one reference point
-`DoubleRatioEstimator`    log likelihood ratio between any two points
-`ScoreEstimator`          score at one point: the best summary of events for theta close to it
-========================  ==========================================================================================
+=========================  =========================================================================================
+`RatioEstimator`           log likelihood ratio (and score) at any theta, to one reference point
+`DoubleRatioEstimator`     log likelihood ratio between any two points
+`QuadraticRatioEstimator`  as `RatioEstimator`, with the exact dependence on theta, and positive by construction
+`MorphingRatioEstimator`   as `RatioEstimator`, with the exact dependence on theta, from the points of a morphing basis
+`ScoreEstimator`           score at one point: the best summary of events for theta close to it
+=========================  =========================================================================================
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from columnminer.errors import InputError
 from columnminer.learn.estimator import Estimator
 from columnminer.learn.gold import pick_features, required, score_columns, single_point
 from columnminer.learn.losses import score_error
+from columnminer.learn.morphed import MorphingRatioEstimator
+from columnminer.learn.quadratic import QuadraticRatioEstimator
 from columnminer.learn.ratios import DoubleRatioEstimator, RatioEstimator
 from columnminer.learn.scaling import Scaling
 from columnminer.sample.samples import Samples
@@ -34,7 +38,14 @@ if TYPE_CHECKING:
     from columnminer.store.samplestore import SampleStore
     from columnminer.streams import Seed
 
-__all__ = ["DoubleRatioEstimator", "RatioEstimator", "ScoreEstimator", "load_estimator"]
+__all__ = [
+    "DoubleRatioEstimator",
+    "MorphingRatioEstimator",
+    "QuadraticRatioEstimator",
+    "RatioEstimator",
+    "ScoreEstimator",
+    "load_estimator",
+]
 
 _BLOCK = 65_536
 """Events evaluated together."""

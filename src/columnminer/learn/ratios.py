@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from columnminer.store.samplestore import SampleStore
     from columnminer.streams import Seed
 
-__all__ = ["DoubleRatioEstimator", "Pairing", "RatioEstimator"]
+__all__ = ["DoubleRatioEstimator", "Pairing", "RatioEstimator", "on_grid"]
 
 Pairing: TypeAlias = Literal["pairs", "grid"]
 
@@ -202,7 +202,7 @@ class RatioEstimator(_RatioLearner):
         """
         events, points = self._scaled_x(x, names), self._scaled_theta(theta)
         network = self.fitted.network
-        if _on_grid(pairing):
+        if on_grid(pairing):
             return network.grid(self._tensor(points), self._tensor(events)).cpu().numpy().astype(np.float64)
         values = np.empty(len(events))
         with torch.no_grad():
@@ -226,7 +226,7 @@ class RatioEstimator(_RatioLearner):
             (n, n_par) or, on the grid, (n_theta, n, n_par).
         """
         events, points = self._scaled_x(x, names), self._scaled_theta(theta)
-        grid = _on_grid(pairing)
+        grid = on_grid(pairing)
         scores = [self._score(events, points[i : i + 1]) for i in range(len(points))] if grid else []
         scaled = np.stack(scores) if grid else self._score(events, points)
         return scaled / self.fitted.scalings["theta"].scale
@@ -288,7 +288,8 @@ class DoubleRatioEstimator(_RatioLearner):
         return slopes[:, :n_par] / scale, -slopes[:, n_par:] / scale
 
 
-def _on_grid(pairing: Pairing) -> bool:
+def on_grid(pairing: Pairing) -> bool:
+    """Return whether every event is wanted at every point; InputError if `pairing` is no pairing."""
     if pairing not in {"pairs", "grid"}:
         msg = f"pairing is 'pairs' or 'grid', not {pairing!r}"
         raise InputError(msg)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from columnminer.errors import InputError
+from columnminer.model.crosssection import CrossSectionPolynomial
 from columnminer.sample.augment import joint_ratio, joint_score, signs
 from columnminer.sample.draw import Sampler, with_background
 from columnminer.sample.points import counts, parameter_points
@@ -229,6 +230,7 @@ def _ratio(sampler: Sampler, theta: tuple[Any, Any], n: int, n_theta: int | None
         sampler,
         x,
         np.concatenate([d.n_eff for d in draws]),
+        _cross_section(setup, draws[1].totals[0]),
         theta0=points[0][which[0]][pair],
         theta1=points[1][which[1]][pair],
         y=y,
@@ -255,7 +257,7 @@ def _single(sampler: Sampler, theta: Any, n: int, n_theta: int | None, name: str
         gold["t_xz"] = joint_score(weights, draws.totals, coefficients, gradients, point)
     if sampler.negative_weights == "keep":
         gold["weights"] = signs(weights, coefficients, point)
-    return _samples(sampler, x, draws.n_eff, theta0=points[point], **gold)
+    return _samples(sampler, x, draws.n_eff, None, theta0=points[point], **gold)
 
 
 def _written(samples: Samples, out: str | Path | None) -> Samples:
@@ -268,6 +270,13 @@ def _has_gradients(setup: Setup) -> bool:
     return setup.morphing is not None or setup.differences is not None
 
 
+def _cross_section(setup: Setup, totals: NDArray[np.float64]) -> CrossSectionPolynomial | None:
+    """Return the cross section at any theta from the sums of the linear weights."""
+    if setup.morphing is None:
+        return None
+    return CrossSectionPolynomial.of(setup.morphing, totals[:-1], float(totals[-1]))
+
+
 def _random_order(n: int, seed: Seed) -> NDArray[np.int64]:
     return np.random.default_rng(seed_sequence(seed, "order")).permutation(n)
 
@@ -276,6 +285,7 @@ def _samples(
     sampler: Sampler,
     x: NDArray[np.floating],
     n_eff: NDArray[np.float64],
+    cross_section: CrossSectionPolynomial | None,
     **arrays: NDArray[np.float64] | NDArray[np.int64],
 ) -> Samples:
     return Samples(
@@ -286,4 +296,5 @@ def _samples(
         n_eff=n_eff,
         store_hash=sampler.store.hash,
         partition=sampler.partition,
+        cross_section=cross_section,
     )

@@ -271,8 +271,8 @@ class Estimator:
         """Return the scaled features of events, (n, n_features)."""
         return self.fitted.scalings["x"].apply(pick_features(np.asarray(x), names, self.feature_names))
 
-    def _scaled_theta(self, theta: ArrayLike) -> NDArray[np.float32]:
-        """Return scaled parameter points, (n_theta, n_par), from one point or several."""
+    def _points(self, theta: ArrayLike) -> NDArray[np.float64]:
+        """Return parameter points, (n_theta, n_par), from one point or several."""
         points = np.atleast_2d(np.asarray(theta, dtype=np.float64))
         n_par = len(self.parameter_names)
         if points.ndim != 2 or points.shape[1] != n_par:
@@ -281,7 +281,11 @@ class Estimator:
         if not np.isfinite(points).all():
             msg = f"theta is not finite in point {int((~np.isfinite(points)).any(axis=1).argmax())}"
             raise InputError(msg)
-        return self.fitted.scalings["theta"].apply(points)
+        return points
+
+    def _scaled_theta(self, theta: ArrayLike) -> NDArray[np.float32]:
+        """Return scaled parameter points, (n_theta, n_par), from one point or several."""
+        return self.fitted.scalings["theta"].apply(self._points(theta))
 
     def _tensor(self, values: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(values).to(self.device)

@@ -1,11 +1,13 @@
 """The kinds of estimators, and what to use when.
 
-========================  ==========================================================================================
-`RatioEstimator`          log likelihood ratio (and score) at any theta, to one reference point
-`DoubleRatioEstimator`    log likelihood ratio between any two points
-`ScoreEstimator`          score at one point: the best summary of events for theta close to it
-`DensityEstimator`        density of the features at any theta, hence their ratio between any two points
-========================  ==========================================================================================
+=========================  =========================================================================================
+`RatioEstimator`           log likelihood ratio (and score) at any theta, to one reference point
+`DoubleRatioEstimator`     log likelihood ratio between any two points
+`QuadraticRatioEstimator`  as `RatioEstimator`, with the exact dependence on theta, and positive by construction
+`MorphingRatioEstimator`   as `RatioEstimator`, with the exact dependence on theta, from the points of a morphing basis
+`ScoreEstimator`           score at one point: the best summary of events for theta close to it
+`DensityEstimator`         density of the features at any theta, hence their ratio between any two points
+=========================  =========================================================================================
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from columnminer.learn.densities import DensityEstimator, DensityRatio
 from columnminer.learn.estimator import Estimator
 from columnminer.learn.gold import pick_features, required, score_columns, single_point
 from columnminer.learn.losses import score_error
+from columnminer.learn.morphed import MorphingRatioEstimator
+from columnminer.learn.quadratic import QuadraticRatioEstimator
 from columnminer.learn.ratios import DoubleRatioEstimator, RatioEstimator
 from columnminer.learn.scaling import Scaling
 from columnminer.sample.samples import Samples
@@ -40,6 +44,8 @@ __all__ = [
     "DensityEstimator",
     "DensityRatio",
     "DoubleRatioEstimator",
+    "MorphingRatioEstimator",
+    "QuadraticRatioEstimator",
     "RatioEstimator",
     "ScoreEstimator",
     "load_estimator",

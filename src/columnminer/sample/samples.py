@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from columnminer.errors import InputError
+from columnminer.model.crosssection import CrossSectionPolynomial
 from columnminer.store.samplestore import SampleStore
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Samples:
         (n_points,) effective number of events behind each point that was drawn from, numerator points first.
     store_hash, partition : str
         Which events were drawn: content hash of the store, and name of its partition.
+    cross_section : CrossSectionPolynomial or None
+        Total cross section of signal and background at any theta; None where nothing is morphed.
 
     Raises
     ------
@@ -67,6 +70,7 @@ class Samples:
     n_eff: NDArray[np.float64] | None = None
     store_hash: str = ""
     partition: str = ""
+    cross_section: CrossSectionPolynomial | None = None
 
     def __post_init__(self) -> None:
         n, n_par = len(self.x), len(self.parameter_names)
@@ -107,17 +111,20 @@ class Samples:
         arrays = {name: getattr(self, name) for name in (*ARRAYS, "n_eff")}
         names = {"feature_names": list(self.feature_names), "parameter_names": list(self.parameter_names)}
         drawn_from = {"store_hash": self.store_hash, "partition": self.partition}
-        return SampleStore.write(path, arrays, names | drawn_from, replace=replace)
+        known = {} if self.cross_section is None else {"cross_section": self.cross_section.to_dict()}
+        return SampleStore.write(path, arrays, names | drawn_from | known, replace=replace)
 
     @classmethod
     def of(cls, samples: Samples | SampleStore) -> Samples:
         """Return samples as arrays in memory, reading them if they are stored."""
         if isinstance(samples, Samples):
             return samples
+        xsec = samples.attributes.get("cross_section")
         return cls(
             **{name: np.asarray(samples[name][:]) for name in (*ARRAYS, "n_eff") if name in samples},
             feature_names=tuple(samples.attributes["feature_names"]),
             parameter_names=tuple(samples.attributes["parameter_names"]),
             store_hash=samples.attributes["store_hash"],
             partition=samples.attributes["partition"],
+            cross_section=None if xsec is None else CrossSectionPolynomial.from_dict(xsec),
         )

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack
 import numpy as np
 
 from columnminer.errors import InputError, MissingError
+from columnminer.model.crosssection import CrossSectionPolynomial
 from columnminer.sample.augment import signs
 from columnminer.sample.draw import Sampler, with_background
 from columnminer.sample.hypotheses import Hypotheses
@@ -303,7 +304,9 @@ def _ratio(
         gold["weights"] = signs(weights[:, : drawn.shape[1]], drawn, case)
     at = [_columns(p, shown=shown)[w][pair] for p, w in zip(points, which, strict=True)]
     n_eff = np.concatenate([d.n_eff for d in draws])
-    return _samples(sampler, x, n_eff, shown=shown, theta0=at[0], theta1=at[1], y=y, **gold)
+    # With nuisance parameters, cross sections are no polynomials.
+    cross_section = None if sampler.nuisances else _cross_section(sampler.store.setup, draws[1].totals[0])
+    return _samples(sampler, x, n_eff, cross_section, shown=shown, theta0=at[0], theta1=at[1], y=y, **gold)
 
 
 def _single(sampler: Sampler, theta: Any, nu: Any, n: int, *, n_theta: int | None, name: str, shown: bool) -> Samples:
@@ -329,7 +332,7 @@ def _single(sampler: Sampler, theta: Any, nu: Any, n: int, *, n_theta: int | Non
         drawn = with_background(setup.weights(thetas))
         gold["weights"] = signs(weights[:, : drawn.shape[1]], drawn, point)
     theta0 = _columns(points, shown=shown)[point]
-    return _samples(sampler, x, draws.n_eff, shown=shown, theta0=theta0, **gold)
+    return _samples(sampler, x, draws.n_eff, None, shown=shown, theta0=theta0, **gold)
 
 
 def _columns(points: tuple[NDArray[np.float64], NDArray[np.float64]], *, shown: bool) -> NDArray[np.float64]:
@@ -359,6 +362,13 @@ def _nuisances_show(nuisance_score: NuisanceScore, store: EventStore, *, auto: b
     return shown
 
 
+def _cross_section(setup: Setup, totals: NDArray[np.float64]) -> CrossSectionPolynomial | None:
+    """Return the cross section at any theta from the sums of the linear weights."""
+    if setup.morphing is None:
+        return None
+    return CrossSectionPolynomial.of(setup.morphing, totals[:-1], float(totals[-1]))
+
+
 def _random_order(n: int, seed: Seed) -> NDArray[np.int64]:
     return np.random.default_rng(seed_sequence(seed, "order")).permutation(n)
 
@@ -367,6 +377,7 @@ def _samples(
     sampler: Sampler,
     x: NDArray[np.floating],
     n_eff: NDArray[np.float64],
+    cross_section: CrossSectionPolynomial | None,
     *,
     shown: bool,
     **arrays: NDArray[np.float64] | NDArray[np.int64],
@@ -379,4 +390,5 @@ def _samples(
         n_eff=n_eff,
         store_hash=sampler.store.hash,
         partition=sampler.partition,
+        cross_section=cross_section,
     )

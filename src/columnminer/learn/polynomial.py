@@ -1,0 +1,280 @@
+r"""Ratio estimators that know how d sigma depends on theta: the network only learns how it depends on x.
+
+With rho(x, theta) = d sigma(x, theta) / d sigma(x, theta_1), a polynomial of theta with the components of the morphing,
+
+    log r(x | theta, theta_1) = log rho(x, theta) - log sigma(theta) / sigma(theta_1).
+
+The cross sections are known from the events and come with the samples. A `Law` says how the outputs of a network of x
+alone make up rho, so that events are put through it once, however many parameter points are asked for.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from columnminer.errors import ColumnMinerWarning, InputError, MissingError
+from columnminer.learn.gold import pick_features, ratio_columns, required, single_point
+from columnminer.learn.losses import numerator_score_error, ratio_method
+from columnminer.learn.ratios import RatioEstimator, on_grid
+from columnminer.learn.scaling import Scaling
+from columnminer.model.crosssection import CrossSectionPolynomial
+from columnminer.sample.samples import Samples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from columnminer.learn.loaders import Batch
+    from columnminer.learn.progress import Progress
+    from columnminer.learn.ratios import Pairing
+    from columnminer.store.samplestore import SampleStore
+    from columnminer.streams import Seed
+
+__all__ = ["Law", "PolynomialRatioEstimator"]
+
+_BLOCK = 65_536
+"""Events evaluated together."""
+
+_PAIRS = 2**17
+"""Pairs of points and events evaluated together on a grid: they stay in the cache."""
+
+
+class Law(Protocol):
+    """How a network's outputs and functions of theta, its *terms*, make up rho(x, theta).
+
+    Attributes
+    ----------
+    n_outputs : int
+        What the network has to give for each event.
+    floor : float
+        Below it, rho is taken for rounding or unphysical.
+    """
+
+    n_outputs: int
+    floor: float
+
+    def terms(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the terms at (n, n_par) points, (n, n_terms)."""
+
+    def term_gradients(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return their derivatives by theta, (n, n_par, n_terms)."""
+
+    def ratio(self, outputs: Tensor, terms: Tensor) -> Tensor:
+        """Return rho for pairs of outputs (n, n_outputs) and terms (n, n_terms), (n,)."""
+
+    def ratio_and_gradient(self, outputs: Tensor, terms: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rho and its derivatives by theta, (n,) and (n, n_par), for pairs."""
+
+    def grid(self, outputs: Tensor, terms: Tensor) -> Tensor:
+        """Return rho for outputs (n, n_outputs) and terms (m, n_terms), (m, n)."""
+
+
+class PolynomialRatioEstimator(RatioEstimator):
+    """Base of the ratio estimators with a `Law`; `log_ratio` and `score` are those of a `RatioEstimator`."""
+
+    def _law(self, xsec: CrossSectionPolynomial, scaling: Scaling, training: Mapping[str, Any]) -> Law:
+        """Return the law; `scaling` maps theta to 0 at the reference point."""
+        raise NotImplementedError
+
+    def _law_settings(self, xsec: CrossSectionPolynomial, theta0: NDArray[np.floating[Any]]) -> dict[str, Any]:  # noqa: ARG002
+        """Return what the law needs to know besides, as JSON types; kept among the facts of the training."""
+        return {}
+
+    def fit(
+        self,
+        samples: Samples | SampleStore,
+        method: str = "alices",
+        *,
+        alpha: float = 1.0,
+        validation: Samples | SampleStore | None = None,
+        limit: int | None = None,
+        shuffle_labels: bool = False,
+        seed: Seed = 0,
+        progress: Progress = False,
+        checkpoint: str | Path | None = None,
+        **options: Any,
+    ) -> Self:
+        """Learn from the output of `sample_ratio`; see `RatioEstimator.fit` for the arguments.
+
+        Raises
+        ------
+        MissingError
+            If the samples do not know the cross section as a polynomial: their set-up has no morphing.
+        """
+        recipe = ratio_method(method)
+        samples = Samples.of(samples)
+        theta0 = required(samples, "theta0", method)
+        reference = single_point(required(samples, "theta1", method), f"theta1 of a {type(self).__name__}")
+        xsec = samples.cross_section
+        if xsec is None:
+            msg = f"a {type(self).__name__} needs samples that know the cross section: from a set-up with morphing"
+            raise MissingError(msg)
+        n_par = len(reference)
+        features = self._choose_features(samples)
+        deviation = Scaling.of(theta0).scale if self.scale_parameters else np.ones(n_par)
+        scalings = {
+            "x": Scaling.of(pick_features(samples.x, samples.feature_names, features)),
+            "theta": Scaling(reference, deviation),
+        }
+        known = {"cross_section": xsec.to_dict(), **self._law_settings(xsec, theta0)}
+        law = self._law(xsec, scalings["theta"], known)
+        n_terms = law.terms(reference[np.newaxis]).shape[1]
+        widths = (n_terms, 1, n_par * n_terms, n_par) if recipe.uses_score else (n_terms, 1)
+        network = self._network(len(features), law.n_outputs, seed)
+
+        def columns(part: Samples) -> dict[str, NDArray[Any]]:
+            table = ratio_columns(part, method, features, scalings)
+            points = np.asarray(required(part, "theta0", method), dtype=np.float64)
+            first = [law.terms(points), _log_xsec_ratio(xsec, points, reference)[:, np.newaxis]]
+            if recipe.uses_score:  # derivatives by scaled parameters, as those of the gold
+                first.append((law.term_gradients(points) * deviation[:, np.newaxis]).reshape(len(points), -1))
+                first.append(xsec.log_gradients(points) * deviation)
+            return table | {"inputs": np.concatenate([*first, table["inputs"][:, n_par:]], axis=1)}
+
+        def objective(batch: Batch, noise: torch.Generator | None) -> dict[str, Tensor]:
+            *first, x = torch.split(batch["inputs"], [*widths, len(features)], dim=1)
+            outputs = network(x, None if noise is None else network.dropout_masks(len(x), noise))
+            terms, log_xsec = first[0], first[1][:, 0]
+            if not recipe.uses_score:
+                rho = law.ratio(outputs, terms)
+                return {"ratio": recipe.ratio_term(_log(rho, law.floor) - log_xsec, batch)}
+            rho, slopes = law.ratio_and_gradient(outputs, terms, first[2].reshape(len(x), n_par, n_terms))
+            t = slopes / rho.clamp_min(law.floor)[:, None] - first[3]
+            error = numerator_score_error(t, batch["t_xz"], batch["y"], batch.get("weight"))
+            return {"ratio": recipe.ratio_term(_log(rho, law.floor) - log_xsec, batch), "score": alpha * error}
+
+        self._learn(
+            samples,
+            columns,
+            network,
+            objective,
+            method=method.lower(),
+            reference=reference,
+            features=features,
+            scalings=scalings,
+            validation=None if validation is None else Samples.of(validation),
+            limit=limit,
+            shuffle_labels=shuffle_labels,
+            seed=seed,
+            progress=progress,
+            checkpoint=checkpoint,
+            options=options,
+            settings=({"alpha": alpha} if recipe.uses_score else {}) | known,
+        )
+        return self
+
+    @property
+    def cross_section(self) -> CrossSectionPolynomial:
+        """Total cross section of the events that it was trained on."""
+        return CrossSectionPolynomial.from_dict(self.fitted.training["cross_section"])
+
+    @property
+    def law(self) -> Law:
+        """How the network's outputs make up the ratio of differential cross sections."""
+        return self._law(self.cross_section, self.fitted.scalings["theta"], self.fitted.training)
+
+    def log_ratio(
+        self,
+        x: ArrayLike,
+        theta: ArrayLike,
+        *,
+        pairing: Pairing = "pairs",
+        names: Sequence[str] | None = None,
+    ) -> NDArray[np.float64]:
+        """Return log p(x | theta) / p(x | reference); see `RatioEstimator.log_ratio`.
+
+        Warns
+        -----
+        ColumnMinerWarning
+            If rho is not positive for some pairs of events and points, which are given log r of the law's floor.
+        """
+        events, points = self._scaled_x(x, names), self._points(theta)
+        law, terms = self.law, self._double(self.law.terms(points))
+        log_xsec = _log_xsec_ratio(self.cross_section, points, self.reference)
+        outputs = self._outputs(events)
+        if not on_grid(pairing):
+            _check_pairs(events, points)
+            rho = law.ratio(outputs, terms.expand(len(events), -1))
+            _warn_of_negative(int((rho < 0.0).sum()), len(rho))
+            return np.asarray(rho.clamp_min(law.floor).log().cpu().numpy() - log_xsec)
+        values = outputs.new_empty((len(points), len(events)))
+        shift = self._double(log_xsec)[:, None]
+        negative = 0
+        for rows in _blocks(len(events), max(_PAIRS // len(points), 1)):
+            rho = law.grid(outputs[rows], terms)
+            negative += int((rho < 0.0).sum())
+            values[:, rows] = rho.clamp_min_(law.floor).log_().sub_(shift)
+        _warn_of_negative(negative, values.numel())
+        return values.cpu().numpy()
+
+    def score(
+        self,
+        x: ArrayLike,
+        theta: ArrayLike,
+        *,
+        pairing: Pairing = "pairs",
+        names: Sequence[str] | None = None,
+    ) -> NDArray[np.float64]:
+        """Return the gradient of log p(x | theta) with respect to theta; see `RatioEstimator.score`."""
+        events, points = self._scaled_x(x, names), self._points(theta)
+        outputs = self._outputs(events)
+        if on_grid(pairing):
+            return np.stack([self._scores(outputs, point[np.newaxis]) for point in points])
+        _check_pairs(events, points)
+        return self._scores(outputs, points)
+
+    def _scores(self, outputs: Tensor, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        law, n = self.law, len(outputs)
+        terms = self._double(law.terms(points)).expand(n, -1)
+        gradients = self._double(law.term_gradients(points)).expand(n, -1, -1)
+        rho, slopes = law.ratio_and_gradient(outputs, terms, gradients)
+        log_slopes = slopes / rho.clamp_min(law.floor)[:, None]
+        return np.asarray(log_slopes.cpu().numpy() - self.cross_section.log_gradients(points))
+
+    def _outputs(self, events: NDArray[np.float32]) -> Tensor:
+        """Return the network's outputs in double precision, (n, n_outputs)."""
+        network = self.fitted.network
+        with torch.no_grad():
+            parts = [network(self._tensor(events[rows])).double() for rows in _blocks(len(events), _BLOCK)]
+        return torch.cat(parts)
+
+    def _double(self, values: NDArray[np.float64]) -> Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+
+def _log(rho: Tensor, floor: float) -> Tensor:
+    """Logarithm, continued by its tangent below the floor, so that training leads out of where rho is negative."""
+    return rho.clamp_min(floor).log() + (rho.clamp_max(floor) / floor - 1.0)
+
+
+def _log_xsec_ratio(
+    xsec: CrossSectionPolynomial, points: NDArray[np.float64], reference: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    return np.asarray(np.log(xsec.values(points) / xsec.values(reference[np.newaxis])))
+
+
+def _warn_of_negative(negative: int, n: int) -> None:
+    if negative:
+        msg = f"the ratio comes out negative for {negative} of {n} pairs of events and points, and is cut off there: "
+        msg += "stay closer to the points of the training, or use a QuadraticRatioEstimator"
+        warnings.warn(msg, ColumnMinerWarning, stacklevel=3)
+
+
+def _blocks(n: int, size: int) -> Iterator[slice]:
+    """Yield the rows of blocks; one that is empty if there are no events."""
+    for start in range(0, max(n, 1), size):
+        yield slice(start, start + size)
+
+
+def _check_pairs(events: NDArray[Any], points: NDArray[Any]) -> None:
+    if len(points) not in {1, len(events)}:
+        msg = f"{len(events)} events and {len(points)} points make no pairs: give one point, one for each event, "
+        msg += 'or pairing="grid"'
+        raise InputError(msg)

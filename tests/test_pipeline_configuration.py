@@ -61,8 +61,13 @@ def arguments(*callables):
             "",
             "samples setup selection out client workers resume replace progress",
         ),
-        (c.RatioConfig, (sample_ratio, Sampler), "", "store partition out options dtype"),
-        (c.LocalConfig, (sample_local, Sampler), "", "store partition out options dtype"),
+        (
+            c.RatioConfig,
+            (sample_ratio, Sampler),
+            "",
+            "store partition out options dtype nu0 nu1 nuisance_score nuisances",
+        ),
+        (c.LocalConfig, (sample_local, Sampler), "", "store partition out options dtype nu nuisance_score nuisances"),
         (
             c.EstimatorConfig,
             (Estimator.__init__, RatioEstimator.fit, TrainingOptions),

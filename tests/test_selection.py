@@ -322,7 +322,7 @@ def test_nothing_of_a_batch_outlives_it():
     gc.disable()
     try:
         selection.apply(batch)
-        left = [type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, Objects | Momenta)]
+        left = [type(thing).__name__ for thing in gc.get_objects() if type(thing) in {Objects, Momenta}]
     finally:
         gc.enable()
     assert not left

@@ -62,7 +62,7 @@ def slow(session: nox.Session) -> None:
 def demo(session: nox.Session) -> None:
     """Run `columnminer demo` as a newcomer would, into the folder given behind `--` (default: a temporary one)."""
     install(session)
-    session.run("columnminer", "demo", *(session.posargs or ["--out", session.create_tmp() + "/demo", "--replace"]))
+    session.run("columnminer", "demo", *(session.posargs or ["--out", session.create_tmp() + "/demo"]))
 
 
 @nox.session

@@ -1,7 +1,7 @@
 """Conditional normalising flows: densities p(x | theta) with free parameters.
 
 A flow maps x to z = f(x; theta), feature by feature with the features before it as arguments, so that the Jacobian is
-triangular: log p(x | theta) = log b(f(x; theta); theta) + log |det df/dx|, with b the density of the base.
+triangular: log p(x | theta) = log b(f(x; theta); theta) + log ``|det df/dx|``, with b the density of the base.
 
 ===========  ==========================================================================================================
 ``maf``      each feature is shifted and scaled (masked autoregressive flow, arXiv:1705.07057). Quick. Of one feature

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from columnminer.errors import ColumnMinerWarning, InputError, MissingError
 from columnminer.generate.drellyan import DrellYan
 from columnminer.learn.checks import check_ratio
-from columnminer.learn.ensembles import RatioEnsemble
+from columnminer.learn.ensembles import Ensemble
 from columnminer.learn.estimators import (
     MorphingRatioEstimator,
     QuadraticRatioEstimator,
@@ -29,8 +29,8 @@ BOUND = 0.1
 PROCESS = DrellYan(bound=BOUND)
 PRIOR = flat_prior([(-BOUND, BOUND)] * 2)
 
-# RMS of the learned against the exact log ratio, whose own RMS on these events is 0.18.
-BOUNDS = {"carl": 0.11, "alice": 0.075, "alices": 0.075}
+# RMS of the learned against the exact log ratio, whose own RMS on these events is 0.18; labels alone fluctuate most.
+BOUNDS = {"carl": 0.14, "alice": 0.075, "alices": 0.075}
 KINDS = [
     (QuadraticRatioEstimator, {}),
     (MorphingRatioEstimator, {}),
@@ -193,7 +193,7 @@ def test_units_do_not_matter(samples, held_out):
 def test_they_are_ratio_estimators_to_checks_and_ensembles(store, samples, held_out):
     x, theta, exact = held_out
     members = [QuadraticRatioEstimator((12,)), MorphingRatioEstimator((12,)), RatioEstimator((12,))]
-    ensemble = RatioEnsemble(members).fit(samples, method="alice", **FAST)
+    ensemble = Ensemble(members).fit(samples, method="alices", **FAST)
     assert rms(ensemble.log_ratio(x, theta) - exact) < 0.1
     checks = check_ratio(ensemble.members[0], sample_ratio(store, PRIOR, "sm", 8000, seed=5, partition="test"))
     assert all(check.passed for check in checks)

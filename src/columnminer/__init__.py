@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from columnminer.learn.estimators import (
         DensityEstimator,
         DoubleRatioEstimator,
+        Ensemble,
         MorphingRatioEstimator,
         QuadraticRatioEstimator,
         RatioEstimator,
@@ -102,6 +103,7 @@ _NAMES = {
     "columnminer.learn.estimators": (
         "DensityEstimator",
         "DoubleRatioEstimator",
+        "Ensemble",
         "MorphingRatioEstimator",
         "QuadraticRatioEstimator",
         "RatioEstimator",
@@ -134,6 +136,7 @@ __all__ = [
     "DoubleRatioEstimator",
     "DrellYan",
     "Efficiency",
+    "Ensemble",
     "EventBatch",
     "EventStore",
     "FisherInformation",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ACTIVATIONS", "Activation", "activation"]
 
 _LEAK = 0.01
+_MEAN_LEAK = (1 / 8 + 1 / 3) / 2
 _SELU_SCALE = 1.0507009873554804934193349852946
 _SELU_ALPHA = 1.6732632423543772848170429916717
 
@@ -44,6 +45,10 @@ class Activation:
     bend: Callable[[Tensor], Tensor] | None = None
 
 
+def _leaky(leak: float) -> Activation:
+    return Activation(lambda a: functional.leaky_relu(a, leak), lambda h: 1.0 - (1.0 - leak) * _below(h))
+
+
 def _below(h: Tensor) -> Tensor:
     return (h <= 0).to(h.dtype)
 
@@ -52,7 +57,8 @@ ACTIVATIONS: dict[str, Activation] = {
     "tanh": Activation(torch.tanh, lambda h: 1.0 - h * h, lambda h: -2.0 * h),
     "sigmoid": Activation(torch.sigmoid, lambda h: h * (1.0 - h), lambda h: 1.0 - 2.0 * h),
     "relu": Activation(torch.relu, lambda h: (h > 0).to(h.dtype)),
-    "lrelu": Activation(lambda a: functional.leaky_relu(a, _LEAK), lambda h: 1.0 - (1.0 - _LEAK) * _below(h)),
+    "lrelu": _leaky(_LEAK),
+    "rrelu": _leaky(_MEAN_LEAK),
     "elu": Activation(functional.elu, lambda h: 1.0 + h.clamp(max=0.0), _below),
     "selu": Activation(
         functional.selu,
@@ -62,7 +68,9 @@ ACTIVATIONS: dict[str, Activation] = {
     "softplus": Activation(functional.softplus, lambda h: -torch.expm1(-h), lambda h: torch.exp(-h)),
     "log_sigmoid": Activation(functional.logsigmoid, lambda h: -torch.expm1(h), lambda h: -torch.exp(h)),
 }
-"""Name -> Activation: MadMiner's, without its two that have parameters or noise of their own (prelu, rrelu)."""
+"""Name -> Activation: MadMiner's, but for "prelu", whose leak is learned by `networks.MLP`.
+
+The leak of "rrelu" is the mean of the range that its inventors draw from, as in MadMiner, which never draws."""
 
 
 def activation(name: str) -> Activation:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -11,26 +12,23 @@ import torch
 from columnminer.errors import InputError
 from columnminer.learn.estimator import Estimator
 from columnminer.learn.flows import ConditionalFlow
-from columnminer.learn.gold import density_columns, pick_features, required
+from columnminer.learn.gold import density_columns
+from columnminer.learn.lesson import Lesson
+from columnminer.learn.loaders import generator
 from columnminer.learn.losses import density_method, negative_log_likelihood, score_error
 from columnminer.learn.ratios import on_grid
 from columnminer.learn.scaling import Scaling
-from columnminer.learn.training import generator
-from columnminer.sample.samples import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor
 
-    from columnminer.learn.loaders import Batch
-    from columnminer.learn.progress import Progress
+    from columnminer.learn.census import Census
+    from columnminer.learn.loaders import Batch, Generators
     from columnminer.learn.ratios import Pairing
     from columnminer.store.eventstore import EventStore
-    from columnminer.store.samplestore import SampleStore
-    from columnminer.streams import Seed
 
 __all__ = ["DensityEstimator", "DensityRatio"]
 
@@ -40,6 +38,9 @@ _BLOCK = 16_384
 
 class DensityEstimator(Estimator):
     """Learns the density p(x | theta) of the features for any theta, as a conditional normalising flow.
+
+    With "scandal", a larger alpha pays where theta changes the density little: on 30,000 pp Drell-Yan events (couplings
+    within 0.05 TeV^-2, 12 epochs) the RMS error of log r was 0.10 with 1 and 0.07 with 30, of 0.12.
 
     Parameters
     ----------
@@ -103,61 +104,19 @@ class DensityEstimator(Estimator):
     def _saved_network(self, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ConditionalFlow:  # noqa: ARG002
         return self._flow(len(document["feature_names"]), len(document["parameter_names"]), generator(0))
 
-    def fit(
-        self,
-        samples: Samples | SampleStore,
-        method: str = "scandal",
-        *,
-        alpha: float = 1.0,
-        validation: Samples | SampleStore | None = None,
-        limit: int | None = None,
-        shuffle_labels: bool = False,
-        seed: Seed = 0,
-        progress: Progress = False,
-        checkpoint: str | Path | None = None,
-        **options: Any,
-    ) -> Self:
-        """Learn from the output of `sample_density`.
+    default_method = "scandal"
 
-        Parameters
-        ----------
-        samples
-            Events drawn from theta0, many different ones; for "scandal" with the joint score t_xz there.
-        method
-            "scandal", or "nde" without the joint score; see `losses`.
-        alpha
-            Weight of the score term, whose scores are taken in scaled parameters. Where theta changes the density
-            little, a larger weight pays: on 30,000 pp Drell-Yan events (couplings within 0.05 TeV^-2, 12 epochs) the
-            RMS error of log r was 0.10 with 1 and 0.07 with 30, of 0.12.
-        validation, limit, seed, progress, checkpoint
-            See `RatioEstimator.fit`.
-        shuffle_labels
-            Give every event the point and gold of another: the density must come out independent of theta. A closure
-            test.
-        **options
-            Fields of `TrainingOptions`: epochs, batch_size, learning_rate, ...
-
-        Raises
-        ------
-        InputError, UnknownNameError
-            If an option, a feature or the gold is not what it should be, or events are labelled as drawn from theta1.
-        MissingError
-            If the samples lack what the method needs.
-        """
+    def _lesson(self, census: Census, method: str, alpha: float) -> Lesson:
         uses_score = density_method(method)
-        samples = Samples.of(samples)
-        points = required(samples, "theta0", method)
-        features = self._choose_features(samples)
+        census.require_numerator_only()
+        theta0, features = census["theta0"], census.feature_names
+        n_par = len(theta0.mean)
         scalings = {
-            "x": Scaling.of(pick_features(samples.x, samples.feature_names, features)),
-            "theta": Scaling.of(points) if self.scale_parameters else Scaling.none(points.shape[1]),
+            "x": Scaling.of(census["x"]),
+            "theta": Scaling.of(theta0) if self.scale_parameters else Scaling.none(n_par),
         }
-        network = self._flow(len(features), points.shape[1], generator(seed, "initial weights"))
 
-        def columns(part: Samples) -> dict[str, NDArray[Any]]:
-            return density_columns(part, method, features, scalings)
-
-        def objective(batch: Batch, noise: torch.Generator | None) -> dict[str, Tensor]:
+        def objective(network: ConditionalFlow, batch: Batch, noise: Generators | None) -> dict[str, Tensor]:
             theta, x, weight = batch["theta"], batch["inputs"], batch.get("weight")
             if not uses_score:
                 return {"density": negative_log_likelihood(network(theta, x), weight)}
@@ -167,25 +126,16 @@ class DensityEstimator(Estimator):
                 "score": alpha * score_error(t, batch["t_xz"], weight),
             }
 
-        self._learn(
-            samples,
-            columns,
-            network,
-            objective,
-            method=method.lower(),
-            reference=np.asarray(points.mean(axis=0), dtype=np.float64),
+        return Lesson(
+            method=method,
             features=features,
+            reference=theta0.mean,
             scalings=scalings,
-            validation=None if validation is None else Samples.of(validation),
-            limit=limit,
-            shuffle_labels=shuffle_labels,
-            seed=seed,
-            progress=progress,
-            checkpoint=checkpoint,
-            options=options,
+            columns=partial(density_columns, method=method, features=features, scalings=scalings),
+            network=lambda seed: self._flow(len(features), n_par, generator(seed, "initial weights")),
+            objective=objective,
             settings={"alpha": alpha} if uses_score else {},
         )
-        return self
 
     def log_density(
         self,

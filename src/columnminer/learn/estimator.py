@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -12,31 +13,29 @@ from columnminer.errors import FileFormatError, InputError, MissingError, Unknow
 from columnminer.learn.files import read_estimator, write_estimator
 from columnminer.learn.fit import Fit, layer_sizes
 from columnminer.learn.gold import pick_features
-from columnminer.learn.loaders import TensorData
+from columnminer.learn.lesson import Lesson, learn
+from columnminer.learn.loaders import generator
 from columnminer.learn.networks import MLP
-from columnminer.learn.options import TrainingOptions
-from columnminer.learn.training import generator, train
-from columnminer.streams import seed_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
     from torch import Tensor, nn
 
+    from columnminer.learn.census import Census
     from columnminer.learn.history import History
     from columnminer.learn.progress import Progress
-    from columnminer.learn.scaling import Scaling
-    from columnminer.learn.training import Objective
     from columnminer.sample.samples import Samples
     from columnminer.store.eventstore import EventStore
+    from columnminer.store.samplestore import SampleStore
     from columnminer.streams import Seed
 
 __all__ = ["Estimator"]
 
 
-class Estimator:
+class Estimator(ABC):
     """Base of the estimators: settings, what was learned (once fitted), and where it may be used.
 
     Parameters
@@ -54,6 +53,8 @@ class Estimator:
     """
 
     kinds: ClassVar[dict[str, type[Estimator]]] = {}
+
+    default_method: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -85,6 +86,11 @@ class Estimator:
             else f"{self.fitted.training['method']} on {', '.join(self.feature_names)}"
         )
         return f"{type(self).__name__}({self.hidden}, {what})"
+
+    @property
+    def architecture(self) -> str:
+        """What makes it like another: kind and settings. Estimators with the same are trained together."""
+        return f"{type(self).__name__} {json.dumps(self._settings(), sort_keys=True)} {self.device}"
 
     # What it is about --------------------------------------------------------------------------------------------
 
@@ -174,71 +180,102 @@ class Estimator:
 
     # Learning ----------------------------------------------------------------------------------------------------
 
-    def _choose_features(self, samples: Samples) -> tuple[str, ...]:
-        return tuple(samples.feature_names) if self.features is None else self.features
+    def fit(
+        self,
+        samples: Samples | SampleStore,
+        method: str | None = None,
+        *,
+        alpha: float = 1.0,
+        validation: Samples | SampleStore | None = None,
+        limit: int | None = None,
+        shuffle_labels: bool = False,
+        seed: Seed = 0,
+        progress: Progress = False,
+        checkpoint: str | Path | None = None,
+        **options: Any,
+    ) -> Self:
+        """Learn from samples; see `losses` for the methods.
+
+        Parameters
+        ----------
+        samples
+            Output of `sample_ratio` for ratio estimators, `sample_double_ratio` for double ratios, `sample_local` for
+            scores, `sample_density` for densities, in memory or stored. Stored ones that are larger than memory are
+            streamed.
+        method
+            "carl", "rolr", "alice", "cascal", "rascal" or "alices" (the default) for ratios, "sally" (the default) or
+            "sallino" for scores, "nde" or "scandal" (the default) for densities.
+        alpha
+            Weight of the score term in methods that have one, whose scores are taken in scaled parameters. Where theta
+            changes the density little, a larger weight pays.
+        validation
+            Events that judge the epochs; None: a random `validation_fraction` of the samples.
+        limit
+            Use only so many events, chosen at random.
+        shuffle_labels
+            Give every event the labels and gold of another: log r must come out as 0, a density as independent of
+            theta. A closure test.
+        seed
+            Of initial weights, split, order of the events and dropout.
+        progress
+            True: a bar on a terminal, log lines elsewhere; or a function of an `EpochReport`.
+        checkpoint
+            File to write after each epoch, and to go on from if it exists.
+        **options
+            Fields of `TrainingOptions`: epochs, batch_size, learning_rate, schedule, ...
+
+        Returns
+        -------
+        Self
+            The estimator.
+
+        Raises
+        ------
+        InputError, UnknownNameError
+            If an option, a label, a feature or the gold is not what it should be.
+        MissingError
+            If the samples lack what the method needs.
+        """
+        [self._fit] = self._learn(
+            samples,
+            method,
+            seeds=[seed],
+            alpha=alpha,
+            validation=validation,
+            limit=limit,
+            shuffle_labels=shuffle_labels,
+            progress=progress,
+            checkpoint=checkpoint,
+            options=options,
+        )
+        return self
+
+    def _learn(
+        self,
+        samples: Samples | SampleStore,
+        method: str | None,
+        *,
+        seeds: Sequence[Seed],
+        alpha: float,
+        options: Mapping[str, Any],
+        **how: Any,
+    ) -> list[Fit]:
+        """Return what estimators with these settings learn, one for each seed."""
+        name = (method or self.default_method).lower()
+
+        def lesson(census: Census) -> Lesson:
+            return self._lesson(census, name, alpha)
+
+        return learn(lesson, self.features, samples, name, device=self.device, seeds=seeds, options=options, **how)
+
+    @abstractmethod
+    def _lesson(self, census: Census, method: str, alpha: float) -> Lesson:
+        """Return what there is to learn."""
 
     def _network(self, n_in: int, n_out: int, seed: Seed) -> MLP:
         weights = generator(seed, "initial weights")
         network = MLP(n_in, n_out, self.hidden, activation=self.activation, dropout=self.dropout, generator=weights)
         return network.to(self.device)
-
-    def _learn(
-        self,
-        samples: Samples,
-        columns: Callable[[Samples], dict[str, NDArray[Any]]],
-        network: nn.Module,
-        objective: Objective,
-        *,
-        method: str,
-        reference: NDArray[np.float64],
-        features: tuple[str, ...],
-        scalings: dict[str, Scaling],
-        validation: Samples | None,
-        limit: int | None,
-        shuffle_labels: bool,
-        seed: Seed,
-        progress: Progress,
-        checkpoint: str | Path | None,
-        options: dict[str, Any],
-        settings: dict[str, Any],
-    ) -> None:
-        """Train the network on the columns of the samples, and remember what came out."""
-        chosen = TrainingOptions.of(options)
-        if limit is not None and limit < len(samples):
-            few = np.random.default_rng(seed_sequence(seed, "limit")).choice(len(samples), limit, replace=False)
-            samples = samples.take(np.sort(few))
-        arrays = columns(samples)
-        if shuffle_labels:
-            order = np.random.default_rng(seed_sequence(seed, "shuffle")).permutation(len(samples))
-            arrays |= {name: values[order] for name, values in arrays.items() if name != "inputs"}
-        data = TensorData(arrays, self.device)
-        if validation is None:
-            data, judges = data.split(chosen.validation_fraction, generator(seed, "split"))
-        else:
-            judges = TensorData(columns(validation), self.device)
-        history = train(
-            network,
-            objective,
-            data,
-            judges,
-            chosen,
-            seed=seed,
-            progress=progress,
-            title=f"{method.upper()} on {len(data)} events",
-            checkpoint=checkpoint,
-            identity={"method": method, **settings, "features": features, "store": samples.store_hash},
-        )
-        self._fit = Fit(
-            feature_names=features,
-            parameter_names=tuple(samples.parameter_names),
-            reference=reference,
-            store_hash=samples.store_hash,
-            partition=samples.partition,
-            training={"method": method, **settings, "n_events": len(data), **asdict(chosen)},
-            network=network,
-            scalings=scalings,
-            history=history,
-        )
 
     # What it can say; the kinds of estimators override what they can -----------------------------------------------
 

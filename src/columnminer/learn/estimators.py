@@ -7,6 +7,7 @@
 `MorphingRatioEstimator`   as `RatioEstimator`, with the exact dependence on theta, from the points of a morphing basis
 `ScoreEstimator`           score at one point: the best summary of events for theta close to it
 `DensityEstimator`         density of the features at any theta, hence their ratio between any two points
+`Ensemble`                 several of one kind: their mean, and how much they differ
 =========================  =========================================================================================
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from columnminer.learn.densities import DensityEstimator, DensityRatio
+from columnminer.learn.ensembles import Ensemble, holds_ensemble
 from columnminer.learn.estimator import Estimator
 from columnminer.learn.morphed import MorphingRatioEstimator
 from columnminer.learn.quadratic import QuadraticRatioEstimator
@@ -28,6 +30,7 @@ __all__ = [
     "DensityEstimator",
     "DensityRatio",
     "DoubleRatioEstimator",
+    "Ensemble",
     "MorphingRatioEstimator",
     "QuadraticRatioEstimator",
     "RatioEstimator",
@@ -36,12 +39,12 @@ __all__ = [
 ]
 
 
-def load_estimator(folder: str | Path, *, device: str = "auto") -> Estimator:
-    """Read an estimator of any kind from the folder that its `save` wrote.
+def load_estimator(folder: str | Path, *, device: str = "auto") -> Estimator | Ensemble:
+    """Read an estimator of any kind, or an ensemble, from the folder that its `save` wrote.
 
     Raises
     ------
     FileFormatError
         If there is no estimator, or it is damaged.
     """
-    return Estimator.load(folder, device=device)
+    return Ensemble.load(folder, device=device) if holds_ensemble(folder) else Estimator.load(folder, device=device)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from columnminer.learn.scaling import Scaling
     from columnminer.sample.samples import Samples
 
-__all__ = ["density_columns", "pick_features", "ratio_columns", "required", "score_columns", "single_point"]
+__all__ = ["density_columns", "pick_features", "ratio_columns", "required", "score_columns"]
 
 
 def ratio_columns(
@@ -29,104 +29,89 @@ def ratio_columns(
     features: Sequence[str],
     scalings: Mapping[str, Scaling],
     points: tuple[str, ...] = ("theta0",),
+    *,
+    first: int = 0,
 ) -> dict[str, NDArray[Any]]:
     """Return the network's inputs (points, x), the labels y, and the gold that a ratio method needs, as columns.
+
+    `first` is the number of the first event, for messages; it is that in all functions here.
 
     Raises
     ------
     InputError
-        If labels are not 0 or 1, a class has no events, or gold is NaN or negative.
+        If labels are not 0 or 1, or gold is NaN or negative.
     MissingError
         If the samples lack what the method needs.
     """
     gold = ratio_method(method).gold
     thetas = [scalings["theta"].apply(required(samples, name, method)) for name in points]
-    x = scalings["x"].apply(pick_features(samples.x, samples.feature_names, features))
+    x = scalings["x"].apply(pick_features(samples.x, samples.feature_names, features, first))
     y = required(samples, "y", method)
-    _check_labels(y)
+    _check_labels(y, first)
     columns: dict[str, NDArray[Any]] = {"inputs": np.concatenate([*thetas, x], axis=1), "y": y}
     if "s_xz" in gold:
-        columns["s_xz"] = 1.0 / (1.0 + _ratios(samples, method))
+        columns["s_xz"] = 1.0 / (1.0 + _ratios(samples, method, first))
     if "log_r_xz" in gold:
         limit = np.exp(LOG_RATIO_LIMIT)
-        columns["log_r_xz"] = np.log(np.clip(_ratios(samples, method), 1.0 / limit, limit))
+        columns["log_r_xz"] = np.log(np.clip(_ratios(samples, method, first), 1.0 / limit, limit))
     if "t_xz" in gold:
         for name in ("t_xz", "t_xz1")[: len(points)]:
             columns[name] = required(samples, name, method) * scalings["theta"].scale
-    return columns | _weights(samples)
+    return columns
 
 
 def score_columns(
-    samples: Samples, method: str, features: Sequence[str], scalings: Mapping[str, Scaling]
+    samples: Samples, method: str, features: Sequence[str], scalings: Mapping[str, Scaling], *, first: int = 0
 ) -> dict[str, NDArray[Any]]:
     """Return the network's inputs x and the joint score in units of its size, as columns."""
-    x = scalings["x"].apply(pick_features(samples.x, samples.feature_names, features))
-    return {"inputs": x, "t_xz": scalings["score"].apply(required(samples, "t_xz", method))} | _weights(samples)
+    x = scalings["x"].apply(pick_features(samples.x, samples.feature_names, features, first))
+    return {"inputs": x, "t_xz": scalings["score"].apply(required(samples, "t_xz", method))}
 
 
 def density_columns(
-    samples: Samples, method: str, features: Sequence[str], scalings: Mapping[str, Scaling]
+    samples: Samples, method: str, features: Sequence[str], scalings: Mapping[str, Scaling], *, first: int = 0
 ) -> dict[str, NDArray[Any]]:
     """Return the features, the points that events were drawn from, and the gold of a density method, as columns.
 
     Raises
     ------
-    InputError
-        If events were drawn from another point than theta0.
     MissingError
         If the samples lack what the method needs.
     """
-    if samples.y is not None and (samples.y != 0).any():
-        msg = (
-            f"a density is learned from events drawn at theta0, but {(samples.y != 0).sum()} of {len(samples)} have a "
-            "label y other than 0: use sample_density, or samples.take(samples.y == 0)"
-        )
-        raise InputError(msg)
     columns: dict[str, NDArray[Any]] = {
-        "inputs": scalings["x"].apply(pick_features(samples.x, samples.feature_names, features)),
+        "inputs": scalings["x"].apply(pick_features(samples.x, samples.feature_names, features, first)),
         "theta": scalings["theta"].apply(required(samples, "theta0", method)),
     }
     if density_method(method):
         columns["t_xz"] = required(samples, "t_xz", method) * scalings["theta"].scale
-    return columns | _weights(samples)
+    return columns
 
 
-def _weights(samples: Samples) -> dict[str, NDArray[Any]]:
-    """Signed weights, scaled to mean 1, if there are any."""
-    if samples.weights is None:
-        return {}
-    weights = np.asarray(samples.weights, dtype=np.float64)
-    mean = weights.mean()
-    if not mean > 0.0:
-        msg = f"the weights of the training samples have mean {mean}, but it must be positive"
-        raise InputError(msg)
-    return {"weight": weights / mean}
-
-
-def _check_labels(y: NDArray[Any]) -> None:
+def _check_labels(y: NDArray[Any], first: int) -> None:
     wrong = (y != 0) & (y != 1)
     if wrong.any():
-        msg = f"labels y are 0 (numerator) or 1 (denominator), but event {wrong.argmax()} has y = {y[wrong.argmax()]}"
-        raise InputError(msg)
-    if (y == y[0]).all():
-        msg = f"all {len(y)} events have the label y = {y[0]:g}: a ratio needs events of both classes"
+        event = int(wrong.argmax())
+        msg = f"labels y are 0 (numerator) or 1 (denominator), but event {first + event} has y = {y[event]}"
         raise InputError(msg)
 
 
-def _ratios(samples: Samples, method: str) -> NDArray[Any]:
+def _ratios(samples: Samples, method: str, first: int) -> NDArray[Any]:
     r_xz = required(samples, "r_xz", method)
     wrong = ~(r_xz >= 0)
     if wrong.any():
         event = int(wrong.argmax())
         msg = (
-            f"r_xz must not be negative or NaN, but is {r_xz[event]} in event {event} and wrong in {wrong.sum()} of "
-            f"{len(r_xz)} events; with negative weights, use CARL with signed weights, or clip them when sampling"
+            f"r_xz must not be negative or NaN, but is {r_xz[event]} in event {first + event} and wrong in "
+            f"{wrong.sum()} of {len(r_xz)} events around it; with negative weights, use CARL with signed weights, or "
+            "clip them when sampling"
         )
         raise InputError(msg)
     return r_xz
 
 
-def pick_features(x: NDArray[Any], names: Sequence[str] | None, features: Sequence[str]) -> NDArray[np.float64]:
+def pick_features(
+    x: NDArray[Any], names: Sequence[str] | None, features: Sequence[str], first: int = 0
+) -> NDArray[np.float64]:
     """Return the columns of x called `features`, (n, n_features); without `names`, x must have just these columns.
 
     Raises
@@ -149,7 +134,7 @@ def pick_features(x: NDArray[Any], names: Sequence[str] | None, features: Sequen
     if not finite.all():
         event, feature = np.argwhere(~finite)[0]
         msg = (
-            f"the feature {features[feature]!r} is {chosen[event, feature]} in event {event}; in "
+            f"the feature {features[feature]!r} is {chosen[event, feature]} in event {first + event}; in "
             f"{(~finite).any(axis=1).sum()} events features are not finite: select others, or give defaults"
         )
         raise InputError(msg)
@@ -169,18 +154,3 @@ def required(samples: Samples, name: str, method: str) -> NDArray[np.floating[An
         msg = f"{method} needs {name}, which these samples do not hold"
         raise MissingError(msg)
     return np.asarray(values)
-
-
-def single_point(points: NDArray[np.floating[Any]], what: str) -> NDArray[np.float64]:
-    """Return the one parameter point that all rows of (n, n_par) points are.
-
-    Raises
-    ------
-    InputError
-        If they are not all the same.
-    """
-    if (points != points[0]).any():
-        other = int((points != points[0]).any(axis=1).argmax())
-        msg = f"{what} must be the same in all events, but is {points[0]} in event 0 and {points[other]} in {other}"
-        raise InputError(msg)
-    return np.asarray(points[0], dtype=np.float64)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RATIO_METHODS",
+    "SCORE_METHODS",
     "RatioMethod",
     "cross_entropy",
     "density_method",
@@ -55,7 +56,8 @@ LOG_RATIO_LIMIT = 10.0
 
 
 def _mean(values: Tensor, weight: Tensor | None) -> Tensor:
-    return values.mean() if weight is None else (weight * values).mean()
+    """Mean over the events, the last dimension: one number, or one for each network where they are stacked."""
+    return values.mean(-1) if weight is None else (weight * values).mean(-1)
 
 
 def cross_entropy(log_r: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -116,7 +118,7 @@ def score_error(t: Tensor, t_xz: Tensor, weight: Tensor | None = None) -> Tensor
     weight
         (n,), with mean 1.
     """
-    return _mean((t - t_xz).square().mean(1), weight)
+    return _mean((t - t_xz).square().mean(-1), weight)
 
 
 def negative_log_likelihood(log_p: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -147,7 +149,7 @@ def numerator_score_error(t: Tensor, t_xz: Tensor, y: Tensor, weight: Tensor | N
     y, weight
         (n,) each; weights have mean 1.
     """
-    return _mean((1.0 - y) * (t - t_xz).square().mean(1), weight)
+    return _mean((1.0 - y) * (t - t_xz).square().mean(-1), weight)
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,9 @@ RATIO_METHODS: dict[str, RatioMethod] = {
     "alices": RatioMethod(_alice, uses_score=True, gold=("s_xz", "t_xz")),
 }
 
+
+SCORE_METHODS = ("sally", "sallino")
+"""Methods of score estimators: one training, and two ways to use it; arXiv:1805.00013."""
 
 DENSITY_METHODS = {"nde": False, "scandal": True}
 """Methods of density estimators, and whether they add the score term."""

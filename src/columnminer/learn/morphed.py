@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from columnminer.learn.scaling import Scaling
+    from columnminer.learn.scaling import Moments, Scaling
     from columnminer.model.crosssection import CrossSectionPolynomial
 
 __all__ = ["MorphedRatios", "MorphingRatioEstimator"]
@@ -57,7 +57,7 @@ class MorphingRatioEstimator(PolynomialRatioEstimator):
     def _settings(self) -> dict[str, Any]:
         return {**super()._settings(), "optimise_basis": self.optimise_basis}
 
-    def _law_settings(self, xsec: CrossSectionPolynomial, theta0: NDArray[np.floating[Any]]) -> dict[str, Any]:
+    def _law_settings(self, xsec: CrossSectionPolynomial, theta0: Moments) -> dict[str, Any]:
         points = _best_points(xsec, theta0) if self.optimise_basis else xsec.basis
         return {"basis": points.tolist()}
 
@@ -135,8 +135,8 @@ def _ratios(outputs: Tensor) -> Tensor:
     return functional.pad(outputs, (1, 0)).exp()
 
 
-def _best_points(xsec: CrossSectionPolynomial, theta0: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    low, high = np.asarray(theta0.min(axis=0), dtype=np.float64), np.asarray(theta0.max(axis=0), dtype=np.float64)
+def _best_points(xsec: CrossSectionPolynomial, theta0: Moments) -> NDArray[np.float64]:
+    low, high = theta0.low, theta0.high
     fixed = low == high
     if fixed.any():
         msg = f"parameter {int(fixed.argmax())} does not vary in training: no basis can be optimised over its range"

@@ -27,6 +27,7 @@ _OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "nesterov": partial(torch.optim.SGD, momentum=0.9, nesterov=True, fused=True),
 }
 _SCHEDULES = ("one_cycle", "exponential", "constant")
+_POSITIVE = ("epochs", "batch_size", "learning_rate", "final_learning_rate", "patience", "clip_gradient", "memory")
 _WARM_UP = 0.3
 _START = 1.0 / 25.0
 _END = 1e-4
@@ -61,6 +62,9 @@ class TrainingOptions:
         Largest norm of the gradient of a step.
     weight_decay : float
         L2 penalty (decoupled for "adamw").
+    memory : float or None
+        Bytes that the training data may take on the device; where they need more, they are streamed from the store in
+        a shuffled order. None: half of what is free.
 
     Raises
     ------
@@ -79,9 +83,10 @@ class TrainingOptions:
     patience: int | None = None
     clip_gradient: float | None = None
     weight_decay: float = 0.0
+    memory: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "final_learning_rate", "patience", "clip_gradient"):
+        for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 msg = f"{name} must be positive, not {value!r}"

@@ -11,31 +11,32 @@ alone make up rho, so that events are put through it once, however many paramete
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from columnminer.errors import ColumnMinerWarning, InputError, MissingError
-from columnminer.learn.gold import pick_features, ratio_columns, required, single_point
+from columnminer.learn.gold import ratio_columns, required
+from columnminer.learn.lesson import Lesson
 from columnminer.learn.losses import numerator_score_error, ratio_method
 from columnminer.learn.ratios import RatioEstimator, on_grid
 from columnminer.learn.scaling import Scaling
 from columnminer.model.crosssection import CrossSectionPolynomial
-from columnminer.sample.samples import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
 
-    from columnminer.learn.loaders import Batch
-    from columnminer.learn.progress import Progress
+    from columnminer.learn.census import Census
+    from columnminer.learn.loaders import Batch, Generators
+    from columnminer.learn.networks import MLP
     from columnminer.learn.ratios import Pairing
-    from columnminer.store.samplestore import SampleStore
-    from columnminer.streams import Seed
+    from columnminer.learn.scaling import Moments
+    from columnminer.sample.samples import Samples
 
 __all__ = ["Law", "PolynomialRatioEstimator"]
 
@@ -79,96 +80,66 @@ class Law(Protocol):
 class PolynomialRatioEstimator(RatioEstimator):
     """Base of the ratio estimators with a `Law`; `log_ratio` and `score` are those of a `RatioEstimator`."""
 
+    @abstractmethod
     def _law(self, xsec: CrossSectionPolynomial, scaling: Scaling, training: Mapping[str, Any]) -> Law:
         """Return the law; `scaling` maps theta to 0 at the reference point."""
-        raise NotImplementedError
 
-    def _law_settings(self, xsec: CrossSectionPolynomial, theta0: NDArray[np.floating[Any]]) -> dict[str, Any]:  # noqa: ARG002
+    def _law_settings(self, xsec: CrossSectionPolynomial, theta0: Moments) -> dict[str, Any]:  # noqa: ARG002
         """Return what the law needs to know besides, as JSON types; kept among the facts of the training."""
         return {}
 
-    def fit(
-        self,
-        samples: Samples | SampleStore,
-        method: str = "alices",
-        *,
-        alpha: float = 1.0,
-        validation: Samples | SampleStore | None = None,
-        limit: int | None = None,
-        shuffle_labels: bool = False,
-        seed: Seed = 0,
-        progress: Progress = False,
-        checkpoint: str | Path | None = None,
-        **options: Any,
-    ) -> Self:
-        """Learn from the output of `sample_ratio`; see `RatioEstimator.fit` for the arguments.
-
-        Raises
-        ------
-        MissingError
-            If the samples do not know the cross section as a polynomial: their set-up has no morphing.
-        """
+    def _lesson(self, census: Census, method: str, alpha: float) -> Lesson:
         recipe = ratio_method(method)
-        samples = Samples.of(samples)
-        theta0 = required(samples, "theta0", method)
-        reference = single_point(required(samples, "theta1", method), f"theta1 of a {type(self).__name__}")
-        xsec = samples.cross_section
+        census.require_both_classes()
+        theta0, reference = census["theta0"], self._reference_point(census["theta1"])
+        xsec = census.cross_section
         if xsec is None:
             msg = f"a {type(self).__name__} needs samples that know the cross section: from a set-up with morphing"
             raise MissingError(msg)
-        n_par = len(reference)
-        features = self._choose_features(samples)
+        n_par, features = len(reference), census.feature_names
         deviation = Scaling.of(theta0).scale if self.scale_parameters else np.ones(n_par)
-        scalings = {
-            "x": Scaling.of(pick_features(samples.x, samples.feature_names, features)),
-            "theta": Scaling(reference, deviation),
-        }
+        scalings = {"x": Scaling.of(census["x"]), "theta": Scaling(reference, deviation)}
         known = {"cross_section": xsec.to_dict(), **self._law_settings(xsec, theta0)}
         law = self._law(xsec, scalings["theta"], known)
         n_terms = law.terms(reference[np.newaxis]).shape[1]
-        widths = (n_terms, 1, n_par * n_terms, n_par) if recipe.uses_score else (n_terms, 1)
-        network = self._network(len(features), law.n_outputs, seed)
+        widths = [n_terms, 1, n_par * n_terms, n_par] if recipe.uses_score else [n_terms, 1]
 
-        def columns(part: Samples) -> dict[str, NDArray[Any]]:
-            table = ratio_columns(part, method, features, scalings)
-            points = np.asarray(required(part, "theta0", method), dtype=np.float64)
-            first = [law.terms(points), _log_xsec_ratio(xsec, points, reference)[:, np.newaxis]]
+        def columns(samples: Samples, *, first: int) -> dict[str, NDArray[Any]]:
+            table = ratio_columns(samples, method, features, scalings, first=first)
+            points = np.asarray(required(samples, "theta0", method), dtype=np.float64)
+            functions = [law.terms(points), _log_xsec_ratio(xsec, points, reference)[:, np.newaxis]]
             if recipe.uses_score:  # derivatives by scaled parameters, as those of the gold
-                first.append((law.term_gradients(points) * deviation[:, np.newaxis]).reshape(len(points), -1))
-                first.append(xsec.log_gradients(points) * deviation)
-            return table | {"inputs": np.concatenate([*first, table["inputs"][:, n_par:]], axis=1)}
+                functions.append((law.term_gradients(points) * deviation[:, np.newaxis]).reshape(len(points), -1))
+                functions.append(xsec.log_gradients(points) * deviation)
+            return table | {"inputs": np.concatenate([*functions, table["inputs"][:, n_par:]], axis=1)}
 
-        def objective(batch: Batch, noise: torch.Generator | None) -> dict[str, Tensor]:
-            *first, x = torch.split(batch["inputs"], [*widths, len(features)], dim=1)
-            outputs = network(x, None if noise is None else network.dropout_masks(len(x), noise))
-            terms, log_xsec = first[0], first[1][:, 0]
+        def objective(network: MLP, batch: Batch, noise: Generators | None) -> dict[str, Tensor]:
+            inputs = batch["inputs"]
+            x = inputs[..., sum(widths) :]
+            outputs = network(x, network.dropout_masks(x.shape[-2], noise)).flatten(0, -2)  # the law knows no members
+            functions = torch.split(inputs[..., : sum(widths)].flatten(0, -2), widths, dim=1)
+            terms, log_xsec = functions[0], functions[1][:, 0]
             if not recipe.uses_score:
-                rho = law.ratio(outputs, terms)
-                return {"ratio": recipe.ratio_term(_log(rho, law.floor) - log_xsec, batch)}
-            rho, slopes = law.ratio_and_gradient(outputs, terms, first[2].reshape(len(x), n_par, n_terms))
-            t = slopes / rho.clamp_min(law.floor)[:, None] - first[3]
-            error = numerator_score_error(t, batch["t_xz"], batch["y"], batch.get("weight"))
-            return {"ratio": recipe.ratio_term(_log(rho, law.floor) - log_xsec, batch), "score": alpha * error}
+                log_r = _log(law.ratio(outputs, terms), law.floor) - log_xsec
+                return {"ratio": recipe.ratio_term(log_r.reshape(x.shape[:-1]), batch)}
+            rho, slopes = law.ratio_and_gradient(outputs, terms, functions[2].reshape(len(terms), n_par, n_terms))
+            log_r = _log(rho, law.floor) - log_xsec
+            t = slopes / rho.clamp_min(law.floor)[:, None] - functions[3]
+            error = numerator_score_error(
+                t.reshape(*x.shape[:-1], n_par), batch["t_xz"], batch["y"], batch.get("weight")
+            )
+            return {"ratio": recipe.ratio_term(log_r.reshape(x.shape[:-1]), batch), "score": alpha * error}
 
-        self._learn(
-            samples,
-            columns,
-            network,
-            objective,
-            method=method.lower(),
-            reference=reference,
+        return Lesson(
+            method=method,
             features=features,
+            reference=reference,
             scalings=scalings,
-            validation=None if validation is None else Samples.of(validation),
-            limit=limit,
-            shuffle_labels=shuffle_labels,
-            seed=seed,
-            progress=progress,
-            checkpoint=checkpoint,
-            options=options,
+            columns=columns,
+            network=lambda seed: self._network(len(features), law.n_outputs, seed),
+            objective=objective,
             settings=({"alpha": alpha} if recipe.uses_score else {}) | known,
         )
-        return self
 
     @property
     def cross_section(self) -> CrossSectionPolynomial:

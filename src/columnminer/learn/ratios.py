@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
+from abc import abstractmethod
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -10,21 +12,20 @@ from torch import Tensor
 
 from columnminer.errors import InputError
 from columnminer.learn.estimator import Estimator
-from columnminer.learn.gold import pick_features, ratio_columns, required, single_point
+from columnminer.learn.gold import ratio_columns
+from columnminer.learn.lesson import Lesson
 from columnminer.learn.losses import numerator_score_error, ratio_method
 from columnminer.learn.scaling import Scaling
-from columnminer.sample.samples import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
 
-    from columnminer.learn.loaders import Batch
-    from columnminer.learn.progress import Progress
-    from columnminer.store.samplestore import SampleStore
-    from columnminer.streams import Seed
+    from columnminer.learn.census import Census
+    from columnminer.learn.loaders import Batch, Generators
+    from columnminer.learn.networks import MLP
+    from columnminer.learn.scaling import Moments
 
 __all__ = ["DoubleRatioEstimator", "Pairing", "RatioEstimator", "on_grid"]
 
@@ -40,105 +41,46 @@ class _RatioLearner(Estimator):
     points: ClassVar[tuple[str, ...]]
     """Which parameter points of the samples the network takes: its leading inputs."""
 
-    def fit(
-        self,
-        samples: Samples | SampleStore,
-        method: str = "alices",
-        *,
-        alpha: float = 1.0,
-        validation: Samples | SampleStore | None = None,
-        limit: int | None = None,
-        shuffle_labels: bool = False,
-        seed: Seed = 0,
-        progress: Progress = False,
-        checkpoint: str | Path | None = None,
-        **options: Any,
-    ) -> Self:
-        """Learn from the output of `sample_ratio`; see `losses` for the methods.
+    default_method = "alices"
 
-        Parameters
-        ----------
-        samples
-            Events with y, theta0, theta1 and what gold the method needs.
-        method
-            "carl", "rolr", "alice", "cascal", "rascal" or "alices".
-        alpha
-            Weight of the score term, whose scores are taken in scaled parameters.
-        validation
-            Events that judge the epochs; None: a random `validation_fraction` of the samples.
-        limit
-            Use only so many events, chosen at random.
-        shuffle_labels
-            Give every event the labels and gold of another: log r must come out as 0. A closure test.
-        seed
-            Of initial weights, split, order of the events and dropout.
-        progress
-            True: a bar on a terminal, log lines elsewhere; or a function of an `EpochReport`.
-        checkpoint
-            File to write after each epoch, and to go on from if it exists.
-        **options
-            Fields of `TrainingOptions`: epochs, batch_size, learning_rate, schedule, ...
-
-        Returns
-        -------
-        Self
-            The estimator.
-
-        Raises
-        ------
-        InputError, UnknownNameError
-            If an option, a label, a feature or the gold is not what it should be.
-        MissingError
-            If the samples lack what the method needs.
-        """
+    def _lesson(self, census: Census, method: str, alpha: float) -> Lesson:
         recipe = ratio_method(method)
-        samples = Samples.of(samples)
-        points = np.concatenate([required(samples, name, method) for name in self.points])
-        n_par = points.shape[1]
-        features = self._choose_features(samples)
+        census.require_both_classes()
+        points = [census[name] for name in self.points]
+        moments = points[0] if len(points) == 1 else points[0] + points[1]
+        n_par, n_points = len(moments.mean), len(points) * len(moments.mean)
         scalings = {
-            "x": Scaling.of(pick_features(samples.x, samples.feature_names, features)),
-            "theta": Scaling.of(points) if self.scale_parameters else Scaling.none(n_par),
+            "x": Scaling.of(census["x"]),
+            "theta": Scaling.of(moments) if self.scale_parameters else Scaling.none(n_par),
         }
-        network = self._network(len(self.points) * n_par + len(features), 1, seed)
 
-        def columns(part: Samples) -> dict[str, NDArray[Any]]:
-            return ratio_columns(part, method, features, scalings, self.points)
-
-        def objective(batch: Batch, noise: torch.Generator | None) -> dict[str, Tensor]:
+        def objective(network: MLP, batch: Batch, noise: Generators | None) -> dict[str, Tensor]:
             inputs, weight = batch["inputs"], batch.get("weight")
-            masks = None if noise is None else network.dropout_masks(len(inputs), noise)
+            masks = network.dropout_masks(inputs.shape[-2], noise)
             if not recipe.uses_score:
-                return {"ratio": recipe.ratio_term(network(inputs, masks)[:, 0], batch)}
-            log_r, slopes = network.value_and_gradient(inputs, len(self.points) * n_par, masks)
-            error = numerator_score_error(slopes[:, :n_par], batch["t_xz"], batch["y"], weight)
-            if "theta1" in self.points:  # the score at theta1 is minus the slope of log r there
-                error = error + numerator_score_error(-slopes[:, n_par:], batch["t_xz1"], 1.0 - batch["y"], weight)
+                return {"ratio": recipe.ratio_term(network(inputs, masks)[..., 0], batch)}
+            log_r, slopes = network.value_and_gradient(inputs, n_points, masks)
+            error = numerator_score_error(slopes[..., :n_par], batch["t_xz"], batch["y"], weight)
+            if len(points) == 2:  # the score at theta1 is minus the slope of log r there
+                error = error + numerator_score_error(-slopes[..., n_par:], batch["t_xz1"], 1.0 - batch["y"], weight)
             return {"ratio": recipe.ratio_term(log_r, batch), "score": alpha * error}
 
-        self._learn(
-            samples,
-            columns,
-            network,
-            objective,
-            method=method.lower(),
-            reference=self._reference_point(required(samples, "theta1", method)),
-            features=features,
+        return Lesson(
+            method=method,
+            features=census.feature_names,
+            reference=self._reference_point(census["theta1"]),
             scalings=scalings,
-            validation=None if validation is None else Samples.of(validation),
-            limit=limit,
-            shuffle_labels=shuffle_labels,
-            seed=seed,
-            progress=progress,
-            checkpoint=checkpoint,
-            options=options,
+            columns=partial(
+                ratio_columns, method=method, features=census.feature_names, scalings=scalings, points=self.points
+            ),
+            network=lambda seed: self._network(n_points + len(census.feature_names), 1, seed),
+            objective=objective,
             settings={"alpha": alpha} if recipe.uses_score else {},
         )
-        return self
 
-    def _reference_point(self, theta1: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    @abstractmethod
+    def _reference_point(self, theta1: Moments) -> NDArray[np.float64]:
         """Return the point at which the estimator is anchored."""
-        raise NotImplementedError
 
     def _network_inputs(
         self, events: NDArray[np.float32], *points: NDArray[np.float32]
@@ -166,8 +108,8 @@ class RatioEstimator(_RatioLearner):
 
     points = ("theta0",)
 
-    def _reference_point(self, theta1: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        return single_point(theta1, "theta1 of a RatioEstimator")
+    def _reference_point(self, theta1: Moments) -> NDArray[np.float64]:
+        return theta1.single_point(f"theta1 of a {type(self).__name__}")
 
     def log_ratio(
         self,
@@ -248,8 +190,8 @@ class DoubleRatioEstimator(_RatioLearner):
 
     points = ("theta0", "theta1")
 
-    def _reference_point(self, theta1: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        return np.asarray(theta1.mean(axis=0), dtype=np.float64)
+    def _reference_point(self, theta1: Moments) -> NDArray[np.float64]:
+        return theta1.mean
 
     def log_ratio(
         self, x: ArrayLike, theta0: ArrayLike, theta1: ArrayLike | None = None, *, names: Sequence[str] | None = None

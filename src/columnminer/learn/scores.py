@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,21 +11,19 @@ from torch import Tensor
 
 from columnminer.errors import InputError
 from columnminer.learn.estimator import Estimator
-from columnminer.learn.gold import pick_features, required, score_columns, single_point
-from columnminer.learn.losses import score_error
+from columnminer.learn.gold import score_columns
+from columnminer.learn.lesson import Lesson
+from columnminer.learn.losses import SCORE_METHODS, score_error
 from columnminer.learn.scaling import Scaling
-from columnminer.sample.samples import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
 
-    from columnminer.learn.loaders import Batch
-    from columnminer.learn.progress import Progress
-    from columnminer.store.samplestore import SampleStore
-    from columnminer.streams import Seed
+    from columnminer.learn.census import Census
+    from columnminer.learn.loaders import Batch, Generators
+    from columnminer.learn.networks import MLP
 
 __all__ = ["ScoreEstimator"]
 
@@ -35,67 +34,38 @@ _BLOCK = 65_536
 class ScoreEstimator(Estimator):
     """Learns the score t(x) at one reference point, a vector of locally optimal observables (arXiv:1805.00013).
 
-    The network takes x and gives a score for each parameter. For the settings see `Estimator`; with `scale_parameters`
-    every component of the score counts alike in the loss, whatever its unit.
+    The network takes x and gives a score for each parameter. Its training is called "sally", or "sallino" where the
+    components are to be projected onto a direction later (`infer.projection`). For the settings see `Estimator`; with
+    `scale_parameters` every component of the score counts alike in the loss, whatever its unit.
     """
 
-    def fit(
-        self,
-        samples: Samples | SampleStore,
-        method: str = "sally",
-        *,
-        validation: Samples | SampleStore | None = None,
-        limit: int | None = None,
-        shuffle_labels: bool = False,
-        seed: Seed = 0,
-        progress: Progress = False,
-        checkpoint: str | Path | None = None,
-        **options: Any,
-    ) -> Self:
-        """Learn from the output of `sample_local`; see `RatioEstimator.fit` for the arguments.
+    default_method = "sally"
 
-        `method` is "sally". All events must be drawn from the one point at which their joint score t_xz is taken.
-        """
-        if method.lower() != "sally":
-            msg = f"a ScoreEstimator is trained by 'sally', not {method!r}"
+    def _lesson(self, census: Census, method: str, alpha: float) -> Lesson:  # noqa: ARG002 - there is one term only
+        if method not in SCORE_METHODS:
+            msg = f"a ScoreEstimator is trained by {' or '.join(map(repr, SCORE_METHODS))}, not {method!r}"
             raise InputError(msg)
-        samples = Samples.of(samples)
-        t_xz = required(samples, "t_xz", method)
-        features = self._choose_features(samples)
-        size = np.sqrt(np.mean(t_xz.astype(np.float64) ** 2, axis=0))
-        unit = np.where(self.scale_parameters & (size > 0), size, 1.0)
+        size = census["t_xz"].rms
         scalings = {
-            "x": Scaling.of(pick_features(samples.x, samples.feature_names, features)),
-            "score": Scaling(np.zeros(len(unit)), unit),
+            "x": Scaling.of(census["x"]),
+            "score": Scaling(np.zeros(len(size)), np.where(self.scale_parameters & (size > 0), size, 1.0)),
         }
-        network = self._network(len(features), t_xz.shape[1], seed)
 
-        def columns(part: Samples) -> dict[str, NDArray[Any]]:
-            return score_columns(part, method, features, scalings)
+        def objective(network: MLP, batch: Batch, noise: Generators | None) -> dict[str, Tensor]:
+            inputs = batch["inputs"]
+            t = network(inputs, network.dropout_masks(inputs.shape[-2], noise))
+            return {"score": score_error(t, batch["t_xz"], batch.get("weight"))}
 
-        def objective(batch: Batch, noise: torch.Generator | None) -> dict[str, Tensor]:
-            masks = None if noise is None else network.dropout_masks(len(batch["inputs"]), noise)
-            return {"score": score_error(network(batch["inputs"], masks), batch["t_xz"], batch.get("weight"))}
-
-        self._learn(
-            samples,
-            columns,
-            network,
-            objective,
-            method="sally",
-            reference=single_point(required(samples, "theta0", method), "the point of a ScoreEstimator"),
-            features=features,
+        return Lesson(
+            method=method,
+            features=census.feature_names,
+            reference=census["theta0"].single_point("the point of a ScoreEstimator"),
             scalings=scalings,
-            validation=None if validation is None else Samples.of(validation),
-            limit=limit,
-            shuffle_labels=shuffle_labels,
-            seed=seed,
-            progress=progress,
-            checkpoint=checkpoint,
-            options=options,
+            columns=partial(score_columns, method=method, features=census.feature_names, scalings=scalings),
+            network=lambda seed: self._network(len(census.feature_names), len(size), seed),
+            objective=objective,
             settings={},
         )
-        return self
 
     def score(self, x: ArrayLike, *, names: Sequence[str] | None = None) -> NDArray[np.float64]:
         """Return the score at the reference point, (n, n_par); see `RatioEstimator.log_ratio` for the arguments."""

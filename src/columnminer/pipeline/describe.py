@@ -9,7 +9,7 @@ import zarr
 
 from columnminer.errors import FileFormatError, InputError
 from columnminer.formats.opening import open_reader
-from columnminer.learn.estimators import load_estimator
+from columnminer.learn.estimators import Ensemble, load_estimator
 from columnminer.model.setup import Setup
 from columnminer.pipeline.tables import benchmark_table, cut_flow_table, file_table, parameter_table, sample_table
 from columnminer.show.report import Table
@@ -76,10 +76,13 @@ def _samples(samples: SampleStore) -> list[Table]:
 
 
 def _estimator(path: Path) -> list[Table]:
-    estimator = load_estimator(path)
+    found = load_estimator(path)
+    estimator = found if not isinstance(found, Ensemble) else found.members[0]
     reference = zip(estimator.parameter_names, estimator.reference, strict=True)
     facts = {
-        "kind": type(estimator).__name__,
+        "kind": type(estimator).__name__
+        if not isinstance(found, Ensemble)
+        else f"Ensemble of {len(found.members)}, the first of them:",
         "features": ", ".join(estimator.feature_names),
         "reference": ", ".join(f"{name} = {value:g}" for name, value in reference),
         "layers": ", ".join(str(width) for width in estimator.hidden),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from columnminer.errors import MissingError
-from columnminer.learn.estimators import load_estimator
+from columnminer.learn.estimators import Ensemble, load_estimator
 from columnminer.model.setup import Setup
 from columnminer.pipeline import steps
 from columnminer.pipeline.overview import load_overview
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from columnminer.infer.information import Information
     from columnminer.infer.limits import Limits
+    from columnminer.learn.estimator import Estimator
     from columnminer.learn.history import History
     from columnminer.pipeline.configuration import AnalysisConfig
     from columnminer.pipeline.overview import Overview
@@ -100,12 +101,16 @@ def load_results(folder: Path, stages: Sequence[str]) -> Results:
         setup=Setup.load(folder / "setup" / "setup.json"),
         store=EventStore(folder / "events" / steps.STORE),
         overview=load_overview(folder / "overview"),
-        histories=read("estimators", lambda f: load_estimator(f / steps.ESTIMATOR).history),
+        histories=read("estimators", lambda f: _members(load_estimator(f / steps.ESTIMATOR))[0].history),
         agreements=read("agreement", load_agreement),
         limits=read("limits", load_limits),
         observed_limits=read("observed_limits", load_limits),
         information=read("information", load_information),
     )
+
+
+def _members(estimator: Estimator | Ensemble) -> Sequence[Estimator]:
+    return estimator.members if isinstance(estimator, Ensemble) else [estimator]
 
 
 def result_tables(found: Results) -> list[Table]:

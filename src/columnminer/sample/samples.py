@@ -115,13 +115,16 @@ class Samples:
         return SampleStore.write(path, arrays, names | drawn_from | known, replace=replace)
 
     @classmethod
-    def of(cls, samples: Samples | SampleStore) -> Samples:
-        """Return samples as arrays in memory, reading them if they are stored."""
+    def of(cls, samples: Samples | SampleStore, events: slice | NDArray[np.integer] | None = None) -> Samples:
+        """Return samples as arrays in memory, reading them if they are stored; some events of them, or all."""
         if isinstance(samples, Samples):
-            return samples
+            return samples if events is None else samples.take(events)
+        chosen = slice(None) if events is None else events
+        arrays = {name: samples[name].oindex[chosen] for name in ARRAYS if name in samples}
         xsec = samples.attributes.get("cross_section")
         return cls(
-            **{name: np.asarray(samples[name][:]) for name in (*ARRAYS, "n_eff") if name in samples},
+            **{name: np.asarray(values) for name, values in arrays.items()},
+            n_eff=np.asarray(samples["n_eff"][:]) if "n_eff" in samples else None,
             feature_names=tuple(samples.attributes["feature_names"]),
             parameter_names=tuple(samples.attributes["parameter_names"]),
             store_hash=samples.attributes["store_hash"],

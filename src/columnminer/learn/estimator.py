@@ -262,6 +262,12 @@ class Estimator:
         """
         raise MissingError(self._has_no("score"))
 
+    def module(self) -> nn.Module:
+        """Return what was learned as a torch module that is differentiable in theta and x; see `modules`."""
+        from columnminer.learn.modules import as_module  # noqa: PLC0415 - it knows all kinds of estimators
+
+        return as_module(self)
+
     def _has_no(self, what: str) -> str:
         return f"a {type(self).__name__} has no {what}: another kind of estimator has"
 

@@ -313,19 +313,26 @@ class Estimator:
         sizes = layer_sizes(tensors)
         return self._network(sizes[0], sizes[-1], seed=0)
 
-    def save(self, folder: str | Path, *, replace: bool = False) -> None:
+    def save(self, folder: str | Path, *, replace: bool = False, onnx: bool = False) -> None:
         """Write the estimator as a folder with estimator.json and weights.safetensors.
+
+        With `onnx` there is also model.onnx, see `export_onnx`, which is not read again.
 
         Raises
         ------
         OutputExistsError
             If the folder is there, and is not to be replaced or holds something else.
         MissingError
-            If nothing has been learned yet.
+            If nothing has been learned yet, or the packages that write ONNX are not installed.
         """
         fit = self.fitted
+        beside = {}
+        if onnx:
+            from columnminer.learn.onnx_export import onnx_model  # noqa: PLC0415 - it knows all kinds of estimators
+
+            beside = {"model.onnx": onnx_model(self)}
         document = {"kind": type(self).__name__, "settings": self._settings(), **fit.document()}
-        write_estimator(folder, document, fit.tensors(), replace=replace)
+        write_estimator(folder, document, fit.tensors(), replace=replace, beside=beside)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Self:

@@ -34,7 +34,7 @@ def by_double_backward(net: MLP, z: torch.Tensor, n_gradient: int, masks=None) -
     return value, gradient[:, :n_gradient]
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, "prelu"])
 @pytest.mark.parametrize("hidden", [(6,), (7, 5), (5, 4, 3)])
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_value_gradient_and_training_gradient_equal_double_backward(activation, hidden, dropout):
@@ -97,3 +97,33 @@ def test_bad_settings_are_refused():
         MLP(2, 1, (10,), dropout=1.0)
     with pytest.raises(UnknownNameError, match="Did you mean 'tanh'"):
         MLP(2, 1, (10,), activation="tahn")
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "prelu"])
+def test_stacked_networks_are_the_networks_side_by_side(activation):
+    singles = [MLP(4, 1, (7, 5), activation=activation, dropout=0.3, generator=generator(i)).double() for i in range(3)]
+    stacked = MLP.stacked(singles)
+    z = torch.stack([inputs() + i for i in range(3)])
+    masks = stacked.dropout_masks(11, [generator(10 + i) for i in range(3)])
+    value, gradient = stacked.value_and_gradient(z, 2, masks)
+    sum(loss(v, g) for v, g in zip(value, gradient, strict=True)).backward()
+    for i, single in enumerate(singles):
+        expected = single.value_and_gradient(z[i], 2, single.dropout_masks(11, generator(10 + i)))
+        torch.testing.assert_close(value[i], expected[0])
+        torch.testing.assert_close(gradient[i], expected[1])
+        torch.testing.assert_close(stacked(z)[i], single(z[i]))
+        loss(*expected).backward()
+        for p, q in zip(stacked.parameters(), single.parameters(), strict=True):
+            torch.testing.assert_close(p.grad[i], q.grad)
+    for again, single in zip(stacked.unstacked(), singles, strict=True):
+        for p, q in zip(again.parameters(), single.parameters(), strict=True):
+            assert torch.equal(p, q)
+    assert stacked.members == 3
+    assert singles[0].members is None
+
+
+def test_the_leak_of_prelu_is_learned_for_each_layer():
+    net = network("prelu")
+    loss(*net.value_and_gradient(inputs(), 2)).backward()
+    assert [float(leak.detach()) for leak in net.leaks] == [0.25, 0.25]
+    assert all(float(leak.grad.abs()) > 0.0 for leak in net.leaks)

@@ -119,6 +119,7 @@ def quadratic(samples):
     return QuadraticRatioEstimator((20, 20)).fit(samples, "alice", seed=1, epochs=1)
 
 
+@pytest.mark.filterwarnings("ignore:.*lie outside those of the training")
 @settings(max_examples=50, deadline=None)
 @given(theta=st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=2))
 def test_the_quadratic_estimator_is_positive_at_any_theta(quadratic, theta):
@@ -217,6 +218,7 @@ def test_backgrounds_are_part_of_the_law(tmp_path):
         QuadraticRatioEstimator().fit(without)
 
 
+@pytest.mark.filterwarnings("ignore:.*lie outside those of the training")
 def test_negative_ratios_are_cut_off_with_a_warning(samples, held_out):
     estimator = MorphingRatioEstimator((4,)).fit(samples, "carl", epochs=1, limit=1000)
     x = held_out[0][:50]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ScoreEstimator,
         load_estimator,
     )
+    from columnminer.learn.onnx_export import export_onnx
     from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
     from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
     from columnminer.model.setup import Setup
@@ -110,6 +111,7 @@ _NAMES = {
         "ScoreEstimator",
         "load_estimator",
     ),
+    "columnminer.learn.onnx_export": ("export_onnx",),
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.infer.information": ("Information",),
     "columnminer.infer.fit": ("fit",),
@@ -168,6 +170,7 @@ __all__ = [
     "confidence_interval",
     "cross_sections",
     "expected_limits",
+    "export_onnx",
     "fit",
     "fixed_points",
     "flat_prior",

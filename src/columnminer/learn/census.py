@@ -82,6 +82,9 @@ class Census:
         found = Moments.of(values)
         self._moments[name] = self._moments[name] + found if name in self._moments else found
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._moments
+
     def __getitem__(self, name: str) -> Moments:
         """Return the moments of the features ("x"), or of a column of the samples.
 

@@ -167,14 +167,19 @@ class Ensemble:
                 options=options,
             )
 
-        fits = run_tasks(
-            train,
-            list(enumerate(groups.values())),
-            client=client,
-            workers=workers,
-            progress=bool(progress) and not here,
-            title="ensemble",
-            name=lambda job: repr(self.members[job[1][0]]),
+        jobs = list(enumerate(groups.values()))
+        fits = (
+            [train(job) for job in jobs]  # what is wrong is raised as it is
+            if here
+            else run_tasks(
+                train,
+                jobs,
+                client=client,
+                workers=workers,
+                progress=bool(progress),
+                title="ensemble",
+                name=lambda job: repr(self.members[job[1][0]]),
+            )
         )
         for group, learned in zip(groups.values(), fits, strict=True):
             for i, fit in zip(group, learned, strict=True):

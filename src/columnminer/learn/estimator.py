@@ -16,6 +16,7 @@ from columnminer.learn.gold import pick_features
 from columnminer.learn.lesson import Lesson, learn
 from columnminer.learn.loaders import generator
 from columnminer.learn.networks import MLP
+from columnminer.learn.reach import warn_if_far
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -299,6 +300,12 @@ class Estimator(ABC):
         """
         raise MissingError(self._has_no("score"))
 
+    def module(self) -> nn.Module:
+        """Return what was learned as a torch module that is differentiable in theta and x; see `modules`."""
+        from columnminer.learn.modules import as_module  # noqa: PLC0415 - it knows all kinds of estimators
+
+        return as_module(self)
+
     def _has_no(self, what: str) -> str:
         return f"a {type(self).__name__} has no {what}: another kind of estimator has"
 
@@ -318,6 +325,7 @@ class Estimator(ABC):
         if not np.isfinite(points).all():
             msg = f"theta is not finite in point {int((~np.isfinite(points)).any(axis=1).argmax())}"
             raise InputError(msg)
+        warn_if_far(points, self.fitted.training, self.parameter_names, stacklevel=5)
         return points
 
     def _scaled_theta(self, theta: ArrayLike) -> NDArray[np.float32]:
@@ -344,19 +352,26 @@ class Estimator(ABC):
         sizes = layer_sizes(tensors)
         return self._network(sizes[0], sizes[-1], seed=0)
 
-    def save(self, folder: str | Path, *, replace: bool = False) -> None:
+    def save(self, folder: str | Path, *, replace: bool = False, onnx: bool = False) -> None:
         """Write the estimator as a folder with estimator.json and weights.safetensors.
+
+        With `onnx` there is also model.onnx, see `export_onnx`, which is not read again.
 
         Raises
         ------
         OutputExistsError
             If the folder is there, and is not to be replaced or holds something else.
         MissingError
-            If nothing has been learned yet.
+            If nothing has been learned yet, or the packages that write ONNX are not installed.
         """
         fit = self.fitted
+        beside = {}
+        if onnx:
+            from columnminer.learn.onnx_export import onnx_model  # noqa: PLC0415 - it knows all kinds of estimators
+
+            beside = {"model.onnx": onnx_model(self)}
         document = {"kind": type(self).__name__, "settings": self._settings(), **fit.document()}
-        write_estimator(folder, document, fit.tensors(), replace=replace)
+        write_estimator(folder, document, fit.tensors(), replace=replace, beside=beside)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> Self:

@@ -26,9 +26,14 @@ _WEIGHTS = "weights.safetensors"
 
 
 def write_estimator(
-    folder: str | Path, document: Mapping[str, Any], tensors: Mapping[str, Tensor], *, replace: bool = False
+    folder: str | Path,
+    document: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    *,
+    replace: bool = False,
+    beside: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Write an estimator's folder in one step.
+    """Write an estimator's folder in one step, with further files `beside` by their names.
 
     Raises
     ------
@@ -45,6 +50,8 @@ def write_estimator(
     with staged(folder, replace=replace) as fresh:
         (fresh / _DOCUMENT).write_text(text + "\n", encoding="utf-8")
         save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, fresh / _WEIGHTS)
+        for name, content in (beside or {}).items():
+            (fresh / name).write_bytes(content)
 
 
 def read_estimator(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -23,6 +23,7 @@ from columnminer.learn.fit import Fit
 from columnminer.learn.loaders import StreamedData, TensorData
 from columnminer.learn.networks import MLP
 from columnminer.learn.options import TrainingOptions
+from columnminer.learn.reach import Reach
 from columnminer.learn.training import train
 from columnminer.sample.samples import Samples
 from columnminer.streams import key, seed_sequence
@@ -115,6 +116,7 @@ def learn(
         samples = Samples.of(samples, np.sort(few))
     census = Census(samples, features, method)
     lesson = lesson_of(census)
+    reach = Reach.of(census)
     source = partial(_data, columns=lesson.columns, mean_weight=census.mean_weight, device=device, memory=chosen.memory)
     data = source(samples, shuffle=seeds[0] if shuffle_labels else None)
     judges = None if validation is None else source(validation)
@@ -152,6 +154,7 @@ def learn(
         )
         trained = [network] if single else cast("MLP", network).unstacked()
         facts = {"method": lesson.method, **lesson.settings, "n_events": len(mine), **asdict(chosen)}
+        facts["reach"] = None if reach is None else reach.to_dict()
         return [
             Fit(
                 feature_names=lesson.features,

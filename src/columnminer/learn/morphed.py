@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from columnminer.errors import InputError
 from columnminer.learn.polynomial import PolynomialRatioEstimator
+from columnminer.learn.scaling import Scaling
 from columnminer.model.basis import optimise_basis
 from columnminer.model.components import monomial_gradients, monomials
 from columnminer.model.parameters import Parameter, ParameterSpace
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from columnminer.learn.scaling import Moments, Scaling
+    from columnminer.learn.scaling import Moments
     from columnminer.model.crosssection import CrossSectionPolynomial
 
 __all__ = ["MorphedRatios", "MorphingRatioEstimator"]
@@ -90,9 +91,9 @@ class MorphedRatios:
     ) -> None:
         self.components, self.n_outputs = components, len(components) - 1
         largest = np.abs(np.concatenate([points, reference[np.newaxis]])).max(axis=0)
-        self._scale = np.where(largest > 0, largest, 1.0)
-        rows = monomials(points / self._scale, components)
-        first = monomials(reference[np.newaxis] / self._scale, components)
+        self.scaling = Scaling(np.zeros_like(largest), np.where(largest > 0, largest, 1.0))
+        rows = monomials(points / self.scaling.scale, components)
+        first = monomials(reference[np.newaxis] / self.scaling.scale, components)
         # What the reference leaves over of each point: the most independent of them complete the basis.
         left = rows - (rows @ first.T) @ first / (first @ first.T)
         _, triangle, order = qr(left.T, mode="economic", pivoting=True)
@@ -105,16 +106,16 @@ class MorphedRatios:
             )
             raise InputError(msg)
         self.basis = np.concatenate([reference[np.newaxis], points[chosen]])
-        self._matrix = np.linalg.inv(np.concatenate([first, rows[chosen]]))
+        self.matrix = np.linalg.inv(np.concatenate([first, rows[chosen]]))
 
     def terms(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the morphing weights, (n, n_components); that of the reference first."""
-        return np.asarray(monomials(points / self._scale, self.components) @ self._matrix)
+        return np.asarray(monomials(points / self.scaling.scale, self.components) @ self.matrix)
 
     def term_gradients(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return their derivatives by theta, (n, n_par, n_components)."""
-        gradients = monomial_gradients(points / self._scale, self.components) @ self._matrix
-        return np.asarray(gradients / self._scale[:, np.newaxis])
+        gradients = monomial_gradients(points / self.scaling.scale, self.components) @ self.matrix
+        return np.asarray(gradients / self.scaling.scale[:, np.newaxis])
 
     def ratio(self, outputs: Tensor, terms: Tensor) -> Tensor:
         """Return rho for pairs, (n,)."""

@@ -56,10 +56,15 @@ class Law(Protocol):
         What the network has to give for each event.
     floor : float
         Below it, rho is taken for rounding or unphysical.
+    components, scaling, matrix
+        Terms are the monomials (n_components, n_par) of scaled theta, times the matrix (n_components, n_terms).
     """
 
     n_outputs: int
     floor: float
+    components: NDArray[np.int64]
+    scaling: Scaling
+    matrix: NDArray[np.float64]
 
     def terms(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the terms at (n, n_par) points, (n, n_terms)."""

@@ -61,6 +61,7 @@ class SquaredAmplitudes:
     def __init__(self, components: NDArray[np.int64], scaling: Scaling) -> None:
         self.components, self.scaling = components, scaling
         self.n_terms = len(components)
+        self.matrix = np.eye(self.n_terms)
         rows, columns = np.triu_indices(self.n_terms)
         self.n_outputs = len(rows) - 1
         # R, flattened, is outputs @ places + first: every output has its place, and R_00 = 1.

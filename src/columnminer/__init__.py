@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ScoreEstimator,
         load_estimator,
     )
+    from columnminer.learn.madminer import import_madminer_estimator
     from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
     from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
     from columnminer.model.setup import Setup
@@ -108,6 +109,7 @@ _NAMES = {
         "ScoreEstimator",
         "load_estimator",
     ),
+    "columnminer.learn.madminer": ("import_madminer_estimator",),
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.infer.information": ("Information",),
     "columnminer.infer.fit": ("fit",),
@@ -170,6 +172,7 @@ __all__ = [
     "flat_prior",
     "gaussian_prior",
     "import_madminer",
+    "import_madminer_estimator",
     "load_estimator",
     "load_madminer_setup",
     "observed_limits",

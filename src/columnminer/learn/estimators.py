@@ -1,13 +1,14 @@
 """The kinds of estimators, and what to use when.
 
-=========================  =========================================================================================
+========================== =========================================================================================
 `RatioEstimator`           log likelihood ratio (and score) at any theta, to one reference point
 `DoubleRatioEstimator`     log likelihood ratio between any two points
 `QuadraticRatioEstimator`  as `RatioEstimator`, with the exact dependence on theta, and positive by construction
 `MorphingRatioEstimator`   as `RatioEstimator`, with the exact dependence on theta, from the points of a morphing basis
 `ScoreEstimator`           score at one point: the best summary of events for theta close to it
 `DensityEstimator`         density of the features at any theta, hence their ratio between any two points
-=========================  =========================================================================================
+`MadMinerDensityEstimator` the same, trained by MadMiner (`learn.madminer.import_madminer_estimator`)
+========================== =========================================================================================
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from columnminer.learn.densities import DensityEstimator, DensityRatio
 from columnminer.learn.estimator import Estimator
+from columnminer.learn.madminer_flows import MadMinerDensityEstimator
 from columnminer.learn.morphed import MorphingRatioEstimator
 from columnminer.learn.quadratic import QuadraticRatioEstimator
 from columnminer.learn.ratios import DoubleRatioEstimator, RatioEstimator
@@ -28,6 +30,7 @@ __all__ = [
     "DensityEstimator",
     "DensityRatio",
     "DoubleRatioEstimator",
+    "MadMinerDensityEstimator",
     "MorphingRatioEstimator",
     "QuadraticRatioEstimator",
     "RatioEstimator",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ScoreEstimator,
         load_estimator,
     )
+    from columnminer.learn.madminer import import_madminer_estimator
     from columnminer.learn.onnx_export import export_onnx
     from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
     from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
@@ -112,6 +113,7 @@ _NAMES = {
         "load_estimator",
     ),
     "columnminer.learn.onnx_export": ("export_onnx",),
+    "columnminer.learn.madminer": ("import_madminer_estimator",),
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.infer.information": ("Information",),
     "columnminer.infer.fit": ("fit",),
@@ -176,6 +178,7 @@ __all__ = [
     "flat_prior",
     "gaussian_prior",
     "import_madminer",
+    "import_madminer_estimator",
     "load_estimator",
     "load_madminer_setup",
     "observed_limits",

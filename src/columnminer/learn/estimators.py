@@ -1,14 +1,15 @@
 """The kinds of estimators, and what to use when.
 
-=========================  =========================================================================================
-`RatioEstimator`           log likelihood ratio (and score) at any theta, to one reference point
-`DoubleRatioEstimator`     log likelihood ratio between any two points
-`QuadraticRatioEstimator`  as `RatioEstimator`, with the exact dependence on theta, and positive by construction
-`MorphingRatioEstimator`   as `RatioEstimator`, with the exact dependence on theta, from the points of a morphing basis
-`ScoreEstimator`           score at one point: the best summary of events for theta close to it
-`DensityEstimator`         density of the features at any theta, hence their ratio between any two points
-`Ensemble`                 several of one kind: their mean, and how much they differ
-=========================  =========================================================================================
+==========================  ========================================================================================
+`RatioEstimator`            log likelihood ratio (and score) at any theta, to one reference point
+`DoubleRatioEstimator`      log likelihood ratio between any two points
+`QuadraticRatioEstimator`   as `RatioEstimator`, with the exact dependence on theta, and positive by construction
+`MorphingRatioEstimator`    as `RatioEstimator`, with the exact form in theta, from the points of a morphing basis
+`ScoreEstimator`            score at one point: the best summary of events for theta close to it
+`DensityEstimator`          density of the features at any theta, hence their ratio between any two points
+`MadMinerDensityEstimator`  the same, trained by MadMiner (`learn.madminer.import_madminer_estimator`)
+`Ensemble`                  several of one kind: their mean, and how much they differ
+==========================  ========================================================================================
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from columnminer.learn.densities import DensityEstimator, DensityRatio
 from columnminer.learn.ensembles import Ensemble, holds_ensemble
 from columnminer.learn.estimator import Estimator
+from columnminer.learn.madminer_flows import MadMinerDensityEstimator
 from columnminer.learn.morphed import MorphingRatioEstimator
 from columnminer.learn.quadratic import QuadraticRatioEstimator
 from columnminer.learn.ratios import DoubleRatioEstimator, RatioEstimator
@@ -31,6 +33,7 @@ __all__ = [
     "DensityRatio",
     "DoubleRatioEstimator",
     "Ensemble",
+    "MadMinerDensityEstimator",
     "MorphingRatioEstimator",
     "QuadraticRatioEstimator",
     "RatioEstimator",

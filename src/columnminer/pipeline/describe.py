@@ -78,6 +78,7 @@ def _samples(samples: SampleStore) -> list[Table]:
 def _estimator(path: Path) -> list[Table]:
     found = load_estimator(path)
     estimator = found if not isinstance(found, Ensemble) else found.members[0]
+    history = estimator.history
     reference = zip(estimator.parameter_names, estimator.reference, strict=True)
     facts = {
         "kind": type(estimator).__name__
@@ -87,8 +88,8 @@ def _estimator(path: Path) -> list[Table]:
         "reference": ", ".join(f"{name} = {value:g}" for name, value in reference),
         "layers": ", ".join(str(width) for width in estimator.hidden),
         "trained on": f"{estimator.partition} of store {estimator.store_hash}",
-        "epochs": len(estimator.history.train_loss),
-        "best validation loss": f"{estimator.history.validation_loss.min():.6g}",
+        "epochs": len(history.train_loss),
+        **({"best validation loss": f"{history.validation_loss.min():.6g}"} if len(history.validation_loss) else {}),
         **estimator.fitted.training,
     }
     return [_facts("Estimator.", facts)]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from columnminer.learn.loaders import Batch
     from columnminer.learn.progress import Progress
     from columnminer.learn.ratios import Pairing
+    from columnminer.learn.verdicts import Check
     from columnminer.store.eventstore import EventStore
     from columnminer.store.samplestore import SampleStore
     from columnminer.streams import Seed
@@ -341,6 +342,15 @@ class DensityRatio:
     def partition(self) -> str:
         """Partition of that store."""
         return self.density.partition
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What the checks of the density, or of a ratio from it, found."""
+        return self.density.checks
+
+    def remember_checks(self, checks: tuple[Check, ...]) -> None:
+        """Let the density keep what `checks.check` found; see `Estimator.remember_checks`."""
+        self.density.remember_checks(checks)
 
     def check_store(self, store: EventStore, partition: str | slice, *, other_store: bool = False) -> None:
         """Refuse events on which the density has nothing to say; see `Estimator.check_store`."""

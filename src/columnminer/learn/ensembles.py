@@ -14,6 +14,7 @@ import numpy as np
 
 from columnminer.errors import FileFormatError, InputError
 from columnminer.learn.estimators import RatioEstimator, ScoreEstimator
+from columnminer.learn.verdicts import Check
 from columnminer.run.tasks import run_tasks
 from columnminer.sample.samples import Samples
 from columnminer.store.commit import staged
@@ -66,6 +67,7 @@ class _Ensemble(Generic[Member]):
             msg = f"votes need one weight for each of {len(self.members)} members, not negative and not all zero"
             raise InputError(msg)
         self.votes = given / given.sum()
+        self.checks: tuple[Check, ...] = ()
 
     def __len__(self) -> int:
         return len(self.members)
@@ -84,6 +86,10 @@ class _Ensemble(Generic[Member]):
     def reference(self) -> NDArray[np.float64]:
         """Denominator of the ratio, or the point of the score, (n_par,)."""
         return np.asarray(self.members[0].reference)
+
+    def remember_checks(self, checks: tuple[Check, ...]) -> None:
+        """Keep what `checks.check` found of the ensemble; see `Estimator.remember_checks`."""
+        self.checks = checks
 
     def check_store(self, store: EventStore, partition: str | slice, *, other_store: bool = False) -> None:
         """Refuse events that a member refuses; see `Estimator.check_store`."""
@@ -134,6 +140,7 @@ class _Ensemble(Generic[Member]):
             title="ensemble",
             name=lambda job: repr(job[0]),
         )
+        self.checks = ()
         return self
 
     def _mean(self, estimates: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -154,6 +161,7 @@ class _Ensemble(Generic[Member]):
             for i, member in enumerate(self.members):
                 member.save(fresh / f"member_{i}")
             document = {"format": _FORMAT, "format_version": _FORMAT_VERSION, "votes": self.votes.tolist()}
+            document["checks"] = [check.to_dict() for check in self.checks]
             (fresh / _DOCUMENT).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -170,6 +178,7 @@ class _Ensemble(Generic[Member]):
             document = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
             found = (document["format"], document["format_version"])
             votes = document["votes"]
+            checks = tuple(Check.from_dict(check) for check in document.get("checks", ()))
             members = [cls.kind.load(folder / f"member_{i}", device=device) for i in range(len(votes))]
         except (OSError, ValueError, KeyError, TypeError) as error:
             msg = f"{folder}: no ensemble can be read here: {error}"
@@ -177,7 +186,9 @@ class _Ensemble(Generic[Member]):
         if found != (_FORMAT, _FORMAT_VERSION):
             msg = f"{folder}: format {found[0]!r}, version {found[1]!r} is not known here"
             raise FileFormatError(msg)
-        return cls(members, votes)  # type: ignore[arg-type]  # kind says which they are
+        ensemble = cls(members, votes)  # type: ignore[arg-type]  # kind says which they are
+        ensemble.checks = checks
+        return ensemble
 
 
 class RatioEnsemble(_Ensemble[RatioEstimator]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from columnminer.learn.progress import Progress
     from columnminer.learn.scaling import Scaling
     from columnminer.learn.training import Objective
+    from columnminer.learn.verdicts import Check
     from columnminer.sample.samples import Samples
     from columnminer.store.eventstore import EventStore
     from columnminer.streams import Seed
@@ -131,6 +132,15 @@ class Estimator:
     def history(self) -> History:
         """Losses by epoch."""
         return self.fitted.history
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What the checks of what was learned found; empty if there were none since."""
+        return self.fitted.checks
+
+    def remember_checks(self, checks: tuple[Check, ...]) -> None:
+        """Keep what `checks.check` found: it is saved with the estimator, and gone with the next training."""
+        self._fit = replace(self.fitted, checks=checks)
 
     def check_store(self, store: EventStore, partition: str | slice, *, other_store: bool = False) -> None:
         """Refuse events on which this estimator has nothing to say, or would say too much.

@@ -77,16 +77,20 @@ def _samples(samples: SampleStore) -> list[Table]:
 
 def _estimator(path: Path) -> list[Table]:
     estimator = load_estimator(path)
+    trained: Any = getattr(estimator, "estimator", estimator)  # a calibrated one is made of another
+    trained = getattr(trained, "members", [trained])[0]
+    failed = [check.name for check in estimator.checks if not check.passed]
     reference = zip(estimator.parameter_names, estimator.reference, strict=True)
     facts = {
         "kind": type(estimator).__name__,
         "features": ", ".join(estimator.feature_names),
         "reference": ", ".join(f"{name} = {value:g}" for name, value in reference),
-        "layers": ", ".join(str(width) for width in estimator.hidden),
+        "layers": ", ".join(str(width) for width in trained.hidden),
         "trained on": f"{estimator.partition} of store {estimator.store_hash}",
         "epochs": len(estimator.history.train_loss),
         "best validation loss": f"{estimator.history.validation_loss.min():.6g}",
-        **estimator.fitted.training,
+        "checks": f"{len(estimator.checks)} made, failed: {', '.join(failed) or 'none'}",
+        **trained.fitted.training,
     }
     return [_facts("Estimator.", facts)]
 

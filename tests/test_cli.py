@@ -14,6 +14,14 @@ from columnminer.generate.drellyan import DrellYan
 from columnminer.pipeline.stages import Workspace
 from columnminer.store.eventstore import EventStore
 
+# The small analysis leaves few events to check its estimator on, which has learned little in its one epoch.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:the estimator is not right",
+    "ignore:this .* failed checks",
+    "ignore:.*fewer than 100 effective",
+    "ignore:.*lie outside those of the training",
+)
+
 SMALL = """\
 generate:
   drellyan: {events: {sm: 2000}}

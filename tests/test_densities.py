@@ -14,7 +14,7 @@ from columnminer import DrellYan, FisherInformation, expected_limits, flat_prior
 from columnminer.errors import FileFormatError, InputError, MissingError, UnknownNameError
 from columnminer.infer.estimates import RatioLike, gives_ratio
 from columnminer.infer.neural import NeuralLikelihood
-from columnminer.learn.checks import check_ratio
+from columnminer.learn.checks import check, check_ratio
 from columnminer.learn.densities import DensityEstimator
 from columnminer.learn.estimators import RatioEstimator, load_estimator
 from columnminer.learn.losses import negative_log_likelihood, score_error
@@ -340,7 +340,9 @@ def sharp(store):
     """A density of x between two sharp edges, 0 and 1, learned from a store."""
     drawn = sample_density(store, flat_prior([(-1.0, 1.0)]), 30_000, n_theta=300, seed=2)
     spline = DensityEstimator((20, 20), features=["x"], flow="spline", n_transforms=1)
-    return spline.fit(drawn, "scandal", seed=1, epochs=4, batch_size=512)
+    spline.fit(drawn, "scandal", seed=1, epochs=4, batch_size=512)
+    check(spline, sample_density(store, flat_prior([(-1.0, 1.0)]), 6000, n_theta=50, seed=4, partition="validation"))
+    return spline
 
 
 def test_samples_for_densities_follow_each_theta(store):

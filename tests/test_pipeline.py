@@ -14,7 +14,7 @@ import pytest
 import yaml
 from scipy.stats import chi2
 
-from columnminer.errors import InputError, OutputExistsError
+from columnminer.errors import CheckWarning, InputError, OutputExistsError
 from columnminer.generate.drellyan import DrellYan
 from columnminer.infer.limits import Grid, Limits, expected_limits
 from columnminer.learn.estimators import load_estimator
@@ -51,6 +51,11 @@ report:
   labels: {m_ll: "m(ll) [GeV]"}
 """
 QUIET = Running(progress=False)
+
+# The trainings here are of one epoch, and their estimators wrong: that checks find it is tested below.
+pytestmark = pytest.mark.filterwarnings(  # few points of training, few epochs
+    "ignore:the estimator is not right", "ignore:this .* failed checks", "ignore:.*lie outside those of the training"
+)
 
 
 def write(folder, text=SMALL, **changes):
@@ -131,14 +136,26 @@ def test_results_are_those_of_the_python_calls(finished):
     assert np.array_equal(results.limits["mass"].best_fit, histogram.best_fit)
 
 
+def test_estimators_keep_their_checks_and_the_report_shows_them(finished):
+    folder, analysis, results = finished
+    assert not all(check.passed for check in results.checks["alices"])
+    assert [check.name for check in results.checks["sally"]][:2] == ["mean score of c_ll", "mean score of c_lr"]
+    text = (folder / "out" / "report" / "report.html").read_text(encoding="utf-8")
+    assert "<td>reweighting closure</td>" in text
+    assert "<td>FAILED</td>" in text
+    stage = next(stage for stage in analysis.stages if stage.name == "limits/alices")
+    with pytest.warns(CheckWarning, match="this RatioEstimator failed checks: "):
+        stage.make(folder)
+
+
 def test_the_report_says_what_was_found(finished):
     folder, _, results = finished
     text = (folder / "out" / "report" / "report.html").read_text(encoding="utf-8")
     for heading in ("Results", "Set-up", "Events", "Estimators", "Limits", "Information", "Provenance"):
         assert f"<h2>{heading}</h2>" in text
     assert results.store.hash in text
-    # morphing, three distributions, two trainings, observed and expected limits, information
-    assert text.count("<img ") == 9
+    # morphing, three distributions, two trainings, their checks, observed and expected limits, information
+    assert text.count("<img ") == 11
     assert "https://" not in text
     assert str(folder) not in text
 

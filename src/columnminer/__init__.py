@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
     from columnminer.infer.neural import NeuralLikelihood
     from columnminer.infer.rate import RateLikelihood
+    from columnminer.learn.calibration import calibrate
+    from columnminer.learn.checks import check
     from columnminer.learn.estimators import (
         DensityEstimator,
         DoubleRatioEstimator,
@@ -102,6 +104,8 @@ _NAMES = {
         "sample_ratio",
         "sample_test",
     ),
+    "columnminer.learn.calibration": ("calibrate",),
+    "columnminer.learn.checks": ("check",),
     "columnminer.learn.estimators": (
         "DensityEstimator",
         "DoubleRatioEstimator",
@@ -168,6 +172,8 @@ __all__ = [
     "Setup",
     "WeightVariation",
     "__version__",
+    "calibrate",
+    "check",
     "combine",
     "confidence_interval",
     "cross_sections",

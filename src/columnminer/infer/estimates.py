@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from columnminer.errors import CheckWarning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import TypeIs
 
-__all__ = ["RatioLike", "ScoreLike", "gives_ratio", "gives_score"]
+__all__ = ["RatioLike", "ScoreLike", "gives_ratio", "gives_score", "warn_of_checks"]
 
 
 @runtime_checkable
@@ -56,10 +59,46 @@ class ScoreLike(Protocol):
 
 def gives_ratio(what: object) -> TypeIs[RatioLike]:
     """Return whether this gives a likelihood ratio at any theta; score estimators have a `log_ratio` that refuses."""
-    return hasattr(what, "log_ratio") and not gives_score(what)
+    return (
+        hasattr(what, "log_ratio")
+        and getattr(what, "estimates", "ratio") in {"ratio", "density"}
+        and not gives_score(what)
+    )
 
 
 def gives_score(what: object) -> TypeIs[ScoreLike]:
-    """Return whether this gives the score at its reference point only."""
+    """Return whether this gives the score at its reference point only.
+
+    Our estimators say so; of others, a score without theta is taken for one.
+    """
+    if (estimates := getattr(what, "estimates", None)) is not None:
+        return bool(estimates == "score")
     score = getattr(what, "score", None)
     return callable(score) and "theta" not in inspect.signature(score).parameters
+
+
+def warn_of_checks(estimator: object) -> None:
+    """Warn if an estimator was never checked, or failed: what is concluded with it may be wrong.
+
+    Only what has `checks` was learned and can be warned of; an exact likelihood ratio has none. A score that is merely
+    filled into a histogram is an observable like any other: a bad one costs precision, and is not warned of.
+
+    Warns
+    -----
+    CheckWarning
+        Once for each estimator that goes into a result.
+    """
+    checks = getattr(estimator, "checks", None)
+    if checks is None:
+        return
+    failed = [str(check) for check in checks if not check.passed]
+    if failed:
+        msg = f"this {type(estimator).__name__} failed checks: {'; '.join(failed)}"
+        warnings.warn(msg, CheckWarning, stacklevel=4)
+    elif not checks:
+        drawn = (
+            "sample_local(store, theta, ..." if gives_score(estimator) else "sample_ratio(store, theta0, theta1, ..."
+        )
+        msg = f"this {type(estimator).__name__} was never checked since its training: call "
+        msg += f'columnminer.check(estimator, columnminer.{drawn}, ..., partition="validation"))'
+        warnings.warn(msg, CheckWarning, stacklevel=4)

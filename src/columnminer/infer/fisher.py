@@ -17,7 +17,7 @@ import numpy as np
 
 from columnminer.errors import InputError
 from columnminer.infer.bins import Bins
-from columnminer.infer.estimates import gives_ratio
+from columnminer.infer.estimates import gives_ratio, warn_of_checks
 from columnminer.infer.events import StoredEvents
 from columnminer.infer.information import Information
 from columnminer.infer.moments import BinMoments, information_of
@@ -247,6 +247,7 @@ class FisherInformation:
             )
             raise InputError(msg)
         self._events("test").check_estimator(estimator)
+        warn_of_checks(estimator)
         point, names = self.store.setup.theta(theta), self.store.observable_names
         any_estimator: Any = estimator
         if gives_ratio(estimator):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import InputError, MissingError
+from columnminer.infer.estimates import warn_of_checks
 from columnminer.infer.events import AsimovEvents, Dataset, StoredEvents
 from columnminer.infer.likelihood import Likelihood, LogTerms, Params
 from columnminer.infer.rate import RateLikelihood
@@ -52,6 +53,11 @@ class NeuralLikelihood(Likelihood):
     ------
     InputError
         If the estimator knows other parameters than the rate.
+
+    Warns
+    -----
+    CheckWarning
+        If the estimator was learned, and not checked since, or failed checks.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class NeuralLikelihood(Likelihood):
                 f"{', '.join(self.names)}: train it on this store"
             )
             raise InputError(msg)
+        warn_of_checks(estimator)
         self.estimator = estimator
         self.rate = rate
         self.events = events

@@ -1,188 +1,252 @@
-"""Is an estimator right? Figures that must come out as known numbers, each with its error and pass mark.
+"""Is an estimator right? Figures that must come out as known numbers, each with its error, pass mark and picture.
 
-They need events that were not trained on, with labels and (for scores) from the points where the score is taken: the
-output of `sample_ratio` or `sample_local` from another partition than the training's.
+They need events that were not trained on, with labels and gold: the output of `sample_ratio` (for a density also
+`sample_density`) or `sample_local` from another partition than the training's.
 
-===================  ==================================================================================================
-``mean ratio``       E[r(x | theta0, theta1)] = 1 under theta1
-``mean inverse``     E[1 / r(x | theta0, theta1)] = 1 under theta0
-``calibration``      among events with s(x) = 1 / (1 + r) close to s, a fraction s is of the denominator
-``mean score``       E[t(x | theta)] = 0 under theta, for each parameter, in units of its standard deviation
-===================  ==================================================================================================
+=======================  ==============================================================================================
+``mean ratio``           E[r(x | theta0, theta1)] = 1 under theta1, for all theta0 together and in bins of each
+                         parameter
+``mean inverse ratio``   E[1 / r(x | theta0, theta1)] = 1 under theta0
+``calibration``          among events with s(x) = 1 / (1 + r) close to s, a fraction s is of the denominator
+``ratio pulls``          E[r(x, z | theta0, theta1) | x] = r(x | theta0, theta1) under theta1, in bins of r(x)
+``reweighting closure``  no classifier of x and theta tells events of theta1, reweighted by r(x), from those of theta0
+``mean score``           E[t(x | theta)] = 0 under theta, for each parameter, in units of its standard deviation
+``score pulls``          E[t(x, z | theta) | x] = t(x | theta) under theta, in bins of t(x)
+=======================  ==============================================================================================
 
-An estimator may pass all of them and know little: a constant ratio of one does. They find estimators that are wrong.
+An estimator may pass all but the closure and know little: a constant ratio of one does. A density made by a flow is
+normalised by construction; what is checked of it is its ratio between points.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from columnminer.errors import CheckWarning, InputError
-from columnminer.learn.gold import required
+from columnminer.learn.averages import N_BINS, Draws
+from columnminer.learn.closure import two_sample_test
+from columnminer.learn.gold import pick_features, required
+from columnminer.learn.verdicts import SIGNIFICANCE, Check, Finding, judge_mean, judge_pulls, judge_worst_bin
 from columnminer.sample.samples import Samples
+from columnminer.streams import seed_sequence
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-    from columnminer.learn.estimators import RatioEstimator, ScoreEstimator
     from columnminer.store.samplestore import SampleStore
+    from columnminer.streams import Seed
 
-__all__ = ["CalibrationCurve", "Check", "calibration_curve", "check_ratio", "check_score"]
+__all__ = ["Check", "Finding", "calibration_curve", "check", "check_ratio", "check_score"]
 
 logger = logging.getLogger(__name__)
 
-TOLERANCE = 0.05
-"""Deviations below this are passed even where many events make them significant."""
+AREA_TOLERANCE = 0.01
+"""Excess of the area under the ROC curve that is passed: two Gaussians 0.035 standard deviations apart have it."""
 
-SIGNIFICANCE = 4.0
-"""Deviations below so many standard errors are passed."""
+_PARAMETER_BINS, _PER_PARAMETER_BIN = 8, 1000
+"""Bins of a parameter, and events in each: the ratio to a far point is large for few events, and their number decides
+whether its mean has a Gaussian error."""
 
-
-@dataclass(frozen=True)
-class Check:
-    """One figure of quality.
-
-    Attributes
-    ----------
-    name : str
-        What is checked.
-    deviation : float
-        Estimate minus expectation.
-    error : float
-        Statistical error of the deviation.
-    mark : float
-        Largest absolute deviation that passes.
-    """
-
-    name: str
-    deviation: float
-    error: float
-    mark: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether the deviation is within the mark."""
-        return abs(self.deviation) <= self.mark
-
-    def __str__(self) -> str:
-        verdict = "passed" if self.passed else "FAILED"
-        return f"{self.name}: {self.deviation:+.4f} +- {self.error:.4f} (allowed {self.mark:.4f}) {verdict}"
+_LOG_RATIO_LIMIT = 50.0
+"""Log ratios beyond are taken for this, so that those of estimators that went astray have finite means."""
 
 
-@dataclass(frozen=True)
-class CalibrationCurve:
-    """Labels against what the estimator says of them, in bins of equally many events.
-
-    Attributes
-    ----------
-    predicted : numpy.ndarray
-        (n_bins,) mean of s(x) = 1 / (1 + r(x)).
-    observed : numpy.ndarray
-        (n_bins,) fraction of events of the denominator (y = 1).
-    error : numpy.ndarray
-        (n_bins,) binomial error of the fraction, at the predicted one.
-    """
-
-    predicted: NDArray[np.float64]
-    observed: NDArray[np.float64]
-    error: NDArray[np.float64]
-
-
-def check_ratio(estimator: RatioEstimator, samples: Samples | SampleStore) -> tuple[Check, ...]:
-    """Check a ratio estimator on events that it was not trained on, and warn of what fails.
+def check(estimator: Any, samples: Samples | SampleStore, *, closure: bool = True, seed: Seed = 0) -> tuple[Check, ...]:
+    """Check an estimator of any kind on events that it was not trained on; it remembers the result, and saves it.
 
     Parameters
     ----------
     estimator
-        Fitted.
+        Fitted; an ensemble is checked as a whole.
     samples
-        From `sample_ratio`, with the estimator's reference as theta1.
+        From `sample_local` for scores, else from `sample_ratio` (for a density also from `sample_density`).
+    closure
+        Whether to train the classifiers of the reweighting closure, which takes some seconds.
+    seed
+        Of these.
 
     Raises
     ------
     InputError
-        If these are the events of the training, or theta1 is another point.
+        If these are the events of the training, or were drawn at other points than the estimator is about.
 
     Warns
     -----
     CheckWarning
         If a check fails.
     """
+    if estimator.estimates == "score":
+        return check_score(estimator, samples)
+    return check_ratio(estimator, samples, closure=closure, seed=seed)
+
+
+def check_ratio(
+    estimator: Any, samples: Samples | SampleStore, *, closure: bool = True, seed: Seed = 0
+) -> tuple[Check, ...]:
+    """Check an estimator of ratios or of a density; see `check`.
+
+    With one reference point, this must be theta1 of the samples. Samples of a density have no theta1: events are then
+    those of a denominator, with points half-way to those of other events as numerators.
+    """
     samples = _others(estimator, samples)
-    log_r, y = _log_ratio(estimator, samples)
-    checks = [
-        _mean("mean ratio", np.exp(log_r[y == 1]) - 1.0),
-        _mean("mean inverse ratio", np.exp(-log_r[y == 0]) - 1.0),
-    ]
-    curve = calibration_curve(estimator, samples)
-    worst = int(np.argmax(np.abs(curve.observed - curve.predicted) / curve.error))
-    deviation, error = float(curve.observed[worst] - curve.predicted[worst]), float(curve.error[worst])
-    checks.append(Check("calibration", deviation, error, max(TOLERANCE, SIGNIFICANCE * error)))
-    numerator = samples.take(y == 0)
-    t = estimator.score(numerator.x, required(numerator, "theta0", "a check"), names=numerator.feature_names)
-    return _judged((*checks, *_mean_scores(estimator.parameter_names, t)))
+    pairs = _with_other_points(samples, seed) if samples.y is None else samples
+    log_r, draws = _log_ratio(estimator, pairs), Draws.of(pairs)
+    y = required(pairs, "y", "a check")
+    checks = list(_mean_ratios(pairs, log_r, draws))
+    if (y == 0).any():
+        checks.append(judge_worst_bin("calibration", _calibration_curve(log_r, y, draws, N_BINS)))
+        if closure:
+            checks.append(_closure(estimator, pairs, log_r, draws, seed))
+    if pairs.r_xz is not None:
+        rows = y == 1
+        r = np.exp(log_r[rows])
+        pulls = draws.take(rows).profile(r, pairs.r_xz[rows], r, ("r(x)", "mean of r(x, z)"))
+        checks.append(judge_pulls("ratio pulls", pulls, np.abs(pulls.expected)))
+    numerator = samples if samples.y is None else samples.take(samples.y == 0)
+    t = _score(estimator, numerator)
+    return _judged(estimator, (*checks, *_mean_scores(estimator.parameter_names, t, numerator)))
 
 
-def check_score(estimator: ScoreEstimator, samples: Samples | SampleStore) -> tuple[Check, ...]:
-    """Check a score estimator on events that it was not trained on, drawn at its reference; see `check_ratio`."""
+def check_score(estimator: Any, samples: Samples | SampleStore) -> tuple[Check, ...]:
+    """Check a score estimator on events drawn at its reference; see `check`."""
     samples = _others(estimator, samples)
     if not np.allclose(required(samples, "theta0", "a check"), estimator.reference, rtol=1e-6):
         msg = f"a score at {estimator.reference} is checked with events drawn there, not elsewhere"
         raise InputError(msg)
-    t = estimator.score(samples.x, names=samples.feature_names)
-    return _judged(_mean_scores(estimator.parameter_names, t))
+    t = np.asarray(estimator.score(samples.x, names=samples.feature_names), dtype=np.float64)
+    checks = list(_mean_scores(estimator.parameter_names, t, samples))
+    if samples.t_xz is not None:
+        draws = Draws.of(samples)
+        for name, gold, found in zip(estimator.parameter_names, samples.t_xz.T, t.T, strict=True):
+            size = max(float(np.std(gold, dtype=np.float64)), 1e-300)
+            pulls = draws.profile(found / size, gold / size, found / size, (f"t(x) of {name}", "mean of t(x, z)"))
+            checks.append(judge_pulls(f"score pulls of {name}", pulls, 1.0))
+    return _judged(estimator, tuple(checks))
 
 
-def calibration_curve(estimator: RatioEstimator, samples: Samples | SampleStore, n_bins: int = 20) -> CalibrationCurve:
+def calibration_curve(estimator: Any, samples: Samples | SampleStore, n_bins: int = N_BINS) -> Finding:
     """Return how often events are of the denominator, in bins of what the estimator says of them."""
-    log_r, y = _log_ratio(estimator, Samples.of(samples))
-    order = np.argsort(-log_r, kind="stable")
-    parts = [part for part in np.array_split(order, n_bins) if len(part)]
-    s = 1.0 / (1.0 + np.exp(log_r))
-    predicted = np.array([s[part].mean() for part in parts])
-    observed = np.array([y[part].mean() for part in parts])
-    sizes = np.array([len(part) for part in parts])
-    return CalibrationCurve(predicted, observed, np.sqrt(np.maximum(predicted * (1.0 - predicted), 1e-12) / sizes))
-
-
-def _others(estimator: RatioEstimator | ScoreEstimator, samples: Samples | SampleStore) -> Samples:
-    """Read samples, and refuse those of the training."""
     samples = Samples.of(samples)
-    shared = estimator.partition == samples.partition or "all" in {estimator.partition, samples.partition}
-    if samples.store_hash == estimator.store_hash and shared:
-        msg = f"the estimator was trained on partition {samples.partition!r}: check it with events of another one"
-        raise InputError(msg)
+    y = required(samples, "y", "a calibration curve")
+    return _calibration_curve(_log_ratio(estimator, samples), y, Draws.of(samples), n_bins)
+
+
+def _mean_ratios(samples: Samples, log_r: NDArray[np.float64], draws: Draws) -> Iterator[Check]:
+    """Yield the checks of E[r] and E[1/r]: in all, and of E[r] in bins of each parameter."""
+    y, theta0 = required(samples, "y", "a check"), required(samples, "theta0", "a check").astype(np.float64)
+    offsets = theta0 - required(samples, "theta1", "a check")
+    size = np.sqrt(np.mean(offsets**2, axis=0))
+    distance = np.linalg.norm(offsets / np.where(size > 0.0, size, 1.0), axis=1)
+    for name, label, sign in (("mean ratio", 1, 1.0), ("mean inverse ratio", 0, -1.0)):
+        rows = y == label
+        if rows.any():
+            r, ones, chosen = np.exp(sign * log_r[rows]), np.ones(rows.sum()), draws.take(rows)
+            finding = chosen.profile(distance[rows], r, ones, ("distance of the two points", name))
+            yield judge_mean(name, *chosen.mean(r - 1.0), finding)
+    rows = y == 1
+    r, ones, chosen = np.exp(log_r[rows]), np.ones(rows.sum()), draws.take(rows)
+    for i, name in enumerate(samples.parameter_names):
+        if len(r) and np.ptp(theta0[rows, i]) > 0.0:
+            bins = min(_PARAMETER_BINS, 1 + len(r) // _PER_PARAMETER_BIN)
+            finding = chosen.profile(theta0[rows, i], r, ones, (name, "mean ratio"), n_bins=bins)
+            yield judge_worst_bin(f"mean ratio by {name}", finding)
+
+
+def _calibration_curve(log_r: NDArray[np.float64], y: NDArray[np.floating], draws: Draws, n_bins: int) -> Finding:
+    odds = draws.weights[y == 0].sum() / draws.weights[y == 1].sum()  # 1 where both classes have as many events
+    s = 1.0 / (1.0 + odds * np.exp(log_r))
+    labels = ("s(x) = 1 / (1 + r(x))", "fraction of the denominator")
+    return draws.profile(s, y, s, labels, n_bins=n_bins, variance=np.maximum(s * (1.0 - s), 1e-12))
+
+
+def _closure(estimator: Any, samples: Samples, log_r: NDArray[np.float64], draws: Draws, seed: Seed) -> Check:
+    """Return the two-sample test of (x, theta): reweighted events of theta1 against those of theta0."""
+    x = pick_features(np.asarray(samples.x), samples.feature_names, estimator.feature_names)
+    points = [required(samples, name, "a check") for name in ("theta0", "theta1")]
+    columns = np.concatenate([x, *points], axis=1)
+    is_first = required(samples, "y", "a check") == 0
+    reweighted = dataclasses.replace(draws, weights=draws.weights * np.where(is_first, 1.0, np.exp(log_r)))
+    test = two_sample_test(columns[:, np.ptp(columns, axis=0) > 0.0], is_first, reweighted, seed=seed)
+    half, labels = np.full(len(test.output), 0.5), ("output of the classifier", "fraction of the numerator")
+    finding = test.draws.profile(test.output, test.is_first.astype(np.float64), half, labels)
+    mark = max(AREA_TOLERANCE, SIGNIFICANCE * test.error)
+    return Check("reweighting closure", test.area - 0.5, test.error, mark, finding)
+
+
+def _mean_scores(names: tuple[str, ...], t: NDArray[np.float64], samples: Samples) -> Iterator[Check]:
+    """Yield the checks of E[t] = 0 in units of its standard deviation."""
+    draws, theta = Draws.of(samples), required(samples, "theta0", "a check").astype(np.float64)
+    for i, name in enumerate(names):
+        scaled = t[:, i] / max(float(t[:, i].std()), 1e-300)
+        finding = draws.profile(theta[:, i], scaled, np.zeros(len(t)), (name, "mean score / standard deviation"))
+        yield judge_mean(f"mean score of {name}", *draws.mean(scaled), finding)
+
+
+def _others(estimator: Any, samples: Samples | SampleStore) -> Samples:
+    """Read samples, and refuse those that the estimator has seen."""
+    samples = Samples.of(samples)
+    for part in getattr(estimator, "members", [estimator]):
+        for store_hash, partition in [(part.store_hash, part.partition), getattr(part, "calibrated_on", ("", ""))]:
+            if samples.store_hash == store_hash and (
+                partition == samples.partition or "all" in {partition, samples.partition}
+            ):
+                how = "trained" if partition == part.partition else "calibrated"
+                msg = f"the estimator was {how} on partition {samples.partition!r}: check it with events of another one"
+                raise InputError(msg)
     return samples
 
 
-def _log_ratio(estimator: RatioEstimator, samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.floating]]:
-    theta1 = required(samples, "theta1", "a check")
-    if not np.allclose(theta1, estimator.reference, rtol=1e-6):
-        msg = f"the estimator has the denominator {estimator.reference}, but the samples have another theta1"
-        raise InputError(msg)
-    theta0 = required(samples, "theta0", "a check")
-    return estimator.log_ratio(samples.x, theta0, names=samples.feature_names), required(samples, "y", "a check")
+def _with_other_points(samples: Samples, seed: Seed) -> Samples:
+    """Return events as those of a denominator, where they were drawn; numerators are half-way to other events' points.
+
+    Ratios between far points are large for so few events that their mean has no Gaussian error.
+    """
+    drawn_at = required(samples, "theta0", "a check")
+    order = np.random.default_rng(seed_sequence(seed, "other points")).permutation(len(samples))
+    return dataclasses.replace(
+        samples,
+        theta0=0.5 * (drawn_at + drawn_at[order]),
+        theta1=drawn_at,
+        y=np.ones(len(samples)),
+        r_xz=None,
+        t_xz=None,
+    )
 
 
-def _mean(name: str, values: NDArray[np.float64]) -> Check:
-    error = float(values.std() / np.sqrt(len(values)))
-    return Check(name, float(values.mean()), error, max(TOLERANCE, SIGNIFICANCE * error))
+def _log_ratio(estimator: Any, samples: Samples) -> NDArray[np.float64]:
+    """Return the log ratio of each event at its points."""
+    points = [required(samples, "theta0", "a check"), required(samples, "theta1", "a check")]
+    if estimator.estimates == "ratio":
+        theta1 = points.pop()
+        if not np.allclose(theta1, estimator.reference, rtol=1e-6):
+            msg = f"the estimator has the denominator {estimator.reference}, but the samples have another theta1"
+            raise InputError(msg)
+    log_r = np.asarray(estimator.log_ratio(samples.x, *points, names=samples.feature_names), dtype=np.float64)
+    return np.clip(log_r, -_LOG_RATIO_LIMIT, _LOG_RATIO_LIMIT)
 
 
-def _mean_scores(names: tuple[str, ...], t: NDArray[np.float64]) -> tuple[Check, ...]:
-    spread = np.maximum(t.std(axis=0), 1e-300)
-    return tuple(_mean(f"mean score of {name}", t[:, i] / spread[i]) for i, name in enumerate(names))
+def _score(estimator: Any, samples: Samples) -> NDArray[np.float64]:
+    """Return the score of each event at its numerator point."""
+    theta0, names = required(samples, "theta0", "a check"), samples.feature_names
+    points = [theta0, required(samples, "theta1", "a check")] if estimator.estimates == "double ratio" else [theta0]
+    return np.asarray(estimator.score(samples.x, *points, names=names), dtype=np.float64)
 
 
-def _judged(checks: tuple[Check, ...]) -> tuple[Check, ...]:
-    for check in checks:
-        logger.info("%s", check)
-    failed = [str(check) for check in checks if not check.passed]
+def _judged(estimator: Any, checks: tuple[Check, ...]) -> tuple[Check, ...]:
+    """Let the estimator remember the checks, and warn of what fails."""
+    for one in checks:
+        logger.info("%s", one)
+    remember = getattr(estimator, "remember_checks", None)
+    if remember is not None:
+        remember(checks)
+    failed = [str(one) for one in checks if not one.passed]
     if failed:
         warnings.warn(f"the estimator is not right: {'; '.join(failed)}", CheckWarning, stacklevel=3)
     return checks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from columnminer.learn.census import Census
     from columnminer.learn.loaders import Batch, Generators
     from columnminer.learn.ratios import Pairing
+    from columnminer.learn.verdicts import Check
     from columnminer.store.eventstore import EventStore
 
 __all__ = ["DensityEstimator", "DensityRatio"]
@@ -104,6 +105,7 @@ class DensityEstimator(Estimator):
     def _saved_network(self, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ConditionalFlow:  # noqa: ARG002
         return self._flow(len(document["feature_names"]), len(document["parameter_names"]), generator(0))
 
+    estimates = "density"
     default_method = "scandal"
 
     def _lesson(self, census: Census, method: str, alpha: float) -> Lesson:
@@ -272,6 +274,8 @@ class DensityRatio:
     density: DensityEstimator
     reference: NDArray[np.float64]
 
+    estimates: ClassVar[Literal["ratio"]] = "ratio"
+
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the observables it takes, in order."""
@@ -291,6 +295,15 @@ class DensityRatio:
     def partition(self) -> str:
         """Partition of that store."""
         return self.density.partition
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What the checks of the density, or of a ratio from it, found."""
+        return self.density.checks
+
+    def remember_checks(self, checks: tuple[Check, ...]) -> None:
+        """Let the density keep what `checks.check` found; see `Estimator.remember_checks`."""
+        self.density.remember_checks(checks)
 
     def check_store(self, store: EventStore, partition: str | slice, *, other_store: bool = False) -> None:
         """Refuse events on which the density has nothing to say; see `Estimator.check_store`."""

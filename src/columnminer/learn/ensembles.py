@@ -15,7 +15,7 @@ import numpy as np
 
 from columnminer.errors import FileFormatError, InputError
 from columnminer.learn.estimator import Estimator
-from columnminer.learn.ratios import DoubleRatioEstimator
+from columnminer.learn.verdicts import Check
 from columnminer.run.tasks import run_tasks
 from columnminer.sample.samples import Samples
 from columnminer.store.commit import staged
@@ -58,7 +58,7 @@ class Ensemble:
 
     def __init__(self, members: Sequence[Estimator], votes: ArrayLike | None = None) -> None:
         self.members = list(members)
-        if len({member.default_method for member in self.members}) != 1:
+        if len({member.estimates for member in self.members}) != 1:
             msg = "an Ensemble needs members, estimators of one kind: all of ratios, of scores, or of densities"
             raise InputError(msg)
         self._set_votes(np.ones(len(self.members)) if votes is None else np.asarray(votes, dtype=np.float64))
@@ -68,12 +68,18 @@ class Ensemble:
             msg = f"votes need one weight for each of {len(self.members)} members, not negative and not all zero"
             raise InputError(msg)
         self.votes: NDArray[np.float64] = given / given.sum()
+        self.checks: tuple[Check, ...] = ()
 
     def __len__(self) -> int:
         return len(self.members)
 
     def __repr__(self) -> str:
         return f"Ensemble({len(self)} members like {self.members[0]!r})"
+
+    @property
+    def estimates(self) -> str:
+        """What the members are estimates of; see `Estimator`."""
+        return self.members[0].estimates
 
     # What it is about --------------------------------------------------------------------------------------------
 
@@ -101,6 +107,10 @@ class Ensemble:
     def partition(self) -> str:
         """Partition of that store."""
         return self.members[0].partition
+
+    def remember_checks(self, checks: tuple[Check, ...]) -> None:
+        """Keep what `checks.check` found of the ensemble; see `Estimator.remember_checks`."""
+        self.checks = checks
 
     def check_store(self, store: EventStore, partition: str | slice, *, other_store: bool = False) -> None:
         """Refuse events that a member refuses; see `Estimator.check_store`."""
@@ -184,6 +194,7 @@ class Ensemble:
         for group, learned in zip(groups.values(), fits, strict=True):
             for i, fit in zip(group, learned, strict=True):
                 self.members[i]._fit = fit  # noqa: SLF001 - one of our own
+        self.checks = ()
         return self
 
     def vote(self, samples: Samples | SampleStore, strength: float) -> NDArray[np.float64]:
@@ -267,6 +278,7 @@ class Ensemble:
             for i, member in enumerate(self.members):
                 member.save(fresh / f"member_{i}")
             document = {"format": _FORMAT, "format_version": _FORMAT_VERSION, "votes": self.votes.tolist()}
+            document["checks"] = [check.to_dict() for check in self.checks]
             (fresh / _DOCUMENT).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -283,13 +295,16 @@ class Ensemble:
             document = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
             found = (document["format"], document["format_version"])
             votes = [float(vote) for vote in document["votes"]]
+            checks = tuple(Check.from_dict(check) for check in document.get("checks", ()))
         except (OSError, ValueError, KeyError, TypeError) as error:
             msg = f"{folder}: no ensemble can be read here: {error}"
             raise FileFormatError(msg) from error
         if found != (_FORMAT, _FORMAT_VERSION):
             msg = f"{folder}: format {found[0]!r}, version {found[1]!r} is not known here"
             raise FileFormatError(msg)
-        return cls([Estimator.load(folder / f"member_{i}", device=device) for i in range(len(votes))], votes)
+        ensemble = cls([Estimator.load(folder / f"member_{i}", device=device) for i in range(len(votes))], votes)
+        ensemble.checks = checks
+        return ensemble
 
 
 def holds_ensemble(folder: str | Path) -> bool:
@@ -300,13 +315,13 @@ def holds_ensemble(folder: str | Path) -> bool:
 def _deviation(member: Estimator, samples: Samples) -> float:
     """Return by how much the expectation value of a member is wrong."""
     names = samples.feature_names
-    if member.default_method == "sally":
+    if member.estimates == "score":
         return float(np.abs(member.score(samples.x, names=names).mean(axis=0)).mean())
     if samples.y is None or samples.theta0 is None or samples.theta1 is None:
         msg = "members vote by E[r] = 1 on events of a ratio: give the output of sample_ratio from another partition"
         raise InputError(msg)
     denominator = samples.take(samples.y == 1)
     points = [denominator.theta0]
-    if isinstance(member, DoubleRatioEstimator) or member.default_method == "scandal":
+    if member.estimates in {"double ratio", "density"}:
         points.append(denominator.theta1)
     return float(abs(np.exp(member.log_ratio(denominator.x, *points, names=names)).mean() - 1.0))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from columnminer.learn.census import Census
     from columnminer.learn.history import History
     from columnminer.learn.progress import Progress
+    from columnminer.learn.verdicts import Check
     from columnminer.sample.samples import Samples
     from columnminer.store.eventstore import EventStore
     from columnminer.store.samplestore import SampleStore
@@ -54,6 +56,9 @@ class Estimator(ABC):
     """
 
     kinds: ClassVar[dict[str, type[Estimator]]] = {}
+
+    estimates: ClassVar[Literal["ratio", "double ratio", "score", "density"]]
+    """What it is an estimate of: ratios to one reference point or between any two, scores at one point, densities."""
 
     default_method: ClassVar[str]
 
@@ -138,6 +143,15 @@ class Estimator(ABC):
     def history(self) -> History:
         """Losses by epoch."""
         return self.fitted.history
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What the checks of what was learned found; empty if there were none since."""
+        return self.fitted.checks
+
+    def remember_checks(self, checks: tuple[Check, ...]) -> None:
+        """Keep what `checks.check` found: it is saved with the estimator, and gone with the next training."""
+        self._fit = replace(self.fitted, checks=checks)
 
     def check_store(self, store: EventStore, partition: str | slice, *, other_store: bool = False) -> None:
         """Refuse events on which this estimator has nothing to say, or would say too much.

@@ -9,13 +9,15 @@
 `DensityEstimator`          density of the features at any theta, hence their ratio between any two points
 `MadMinerDensityEstimator`  the same, trained by MadMiner (`learn.madminer.import_madminer_estimator`)
 `Ensemble`                  several of one kind: their mean, and how much they differ
+`CalibratedRatio`           one with a fixed reference, corrected and normalised on other events
 ==========================  ========================================================================================
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from columnminer.learn.calibration import ESTIMATOR, CalibratedRatio, is_calibrated, load_calibrated
 from columnminer.learn.densities import DensityEstimator, DensityRatio
 from columnminer.learn.ensembles import Ensemble, holds_ensemble
 from columnminer.learn.estimator import Estimator
@@ -25,10 +27,8 @@ from columnminer.learn.quadratic import QuadraticRatioEstimator
 from columnminer.learn.ratios import DoubleRatioEstimator, RatioEstimator
 from columnminer.learn.scores import ScoreEstimator
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 __all__ = [
+    "CalibratedRatio",
     "DensityEstimator",
     "DensityRatio",
     "DoubleRatioEstimator",
@@ -42,12 +42,21 @@ __all__ = [
 ]
 
 
-def load_estimator(folder: str | Path, *, device: str = "auto") -> Estimator | Ensemble:
-    """Read an estimator of any kind, or an ensemble, from the folder that its `save` wrote.
+def load_estimator(folder: str | Path, *, device: str = "auto") -> Estimator | Ensemble | CalibratedRatio:
+    """Read an estimator of any kind, an ensemble or a calibrated one, from the folder that its `save` wrote.
 
     Raises
     ------
     FileFormatError
         If there is no estimator, or it is damaged.
     """
+    if is_calibrated(folder):
+        return load_calibrated(folder, load_estimator(Path(folder) / ESTIMATOR, device=device))
     return Ensemble.load(folder, device=device) if holds_ensemble(folder) else Estimator.load(folder, device=device)
+
+
+def trained_members(estimator: Estimator | Ensemble | CalibratedRatio) -> list[Estimator]:
+    """Return the estimators that were trained for this one: itself, or those that it is made of."""
+    if isinstance(estimator, CalibratedRatio):
+        return trained_members(estimator.estimator)
+    return estimator.members if isinstance(estimator, Ensemble) else [estimator]

@@ -10,6 +10,7 @@ import torch
 
 from columnminer.learn.history import History
 from columnminer.learn.scaling import Scaling
+from columnminer.learn.verdicts import Check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,8 @@ class Fit:
         "x", "theta" or "score" -> Scaling.
     history : History
         Losses by epoch.
+    checks : tuple of Check
+        What `columnminer.learn.checks` found; empty if it was never asked.
     """
 
     feature_names: tuple[str, ...]
@@ -53,6 +56,7 @@ class Fit:
     network: MLP | Any
     scalings: dict[str, Scaling]
     history: History
+    checks: tuple[Check, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return all but the tensors as JSON types."""
@@ -64,6 +68,7 @@ class Fit:
             "partition": self.partition,
             "training": self.training,
             "history": self.history.to_dict(),
+            "checks": [check.to_dict() for check in self.checks],
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -98,6 +103,7 @@ class Fit:
             network=network,
             scalings=scalings,
             history=History.from_dict(document["history"]),
+            checks=tuple(Check.from_dict(check) for check in document.get("checks", ())),
         )
 
 

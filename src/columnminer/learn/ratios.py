@@ -106,6 +106,7 @@ class RatioEstimator(_RatioLearner):
     same in all training events. For the settings see `Estimator`.
     """
 
+    estimates = "ratio"
     points = ("theta0",)
 
     def _reference_point(self, theta1: Moments) -> NDArray[np.float64]:
@@ -188,6 +189,7 @@ class DoubleRatioEstimator(_RatioLearner):
     at both points (`sample_double_ratio`). For the settings see `Estimator`.
     """
 
+    estimates = "double ratio"
     points = ("theta0", "theta1")
 
     def _reference_point(self, theta1: Moments) -> NDArray[np.float64]:
@@ -214,6 +216,12 @@ class DoubleRatioEstimator(_RatioLearner):
             for rows, inputs in self._network_inputs(events, *points):
                 values[rows] = self.fitted.network(inputs)[:, 0].cpu().numpy()
         return values
+
+    def score(
+        self, x: ArrayLike, theta0: ArrayLike, theta1: ArrayLike, *, names: Sequence[str] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the score at theta0, (n, n_par), as log r to theta1 has it; see `log_ratio` for the arguments."""
+        return self.scores(x, theta0, theta1, names=names)[0]
 
     def scores(
         self, x: ArrayLike, theta0: ArrayLike, theta1: ArrayLike, *, names: Sequence[str] | None = None

@@ -39,6 +39,7 @@ class ScoreEstimator(Estimator):
     `scale_parameters` every component of the score counts alike in the loss, whatever its unit.
     """
 
+    estimates = "score"
     default_method = "sally"
 
     def _lesson(self, census: Census, method: str, alpha: float) -> Lesson:  # noqa: ARG002 - there is one term only

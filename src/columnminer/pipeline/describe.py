@@ -9,7 +9,7 @@ import zarr
 
 from columnminer.errors import FileFormatError, InputError
 from columnminer.formats.opening import open_reader
-from columnminer.learn.estimators import Ensemble, load_estimator
+from columnminer.learn.estimators import load_estimator, trained_members
 from columnminer.model.setup import Setup
 from columnminer.pipeline.tables import benchmark_table, cut_flow_table, file_table, parameter_table, sample_table
 from columnminer.show.report import Table
@@ -76,21 +76,22 @@ def _samples(samples: SampleStore) -> list[Table]:
 
 
 def _estimator(path: Path) -> list[Table]:
-    found = load_estimator(path)
-    estimator = found if not isinstance(found, Ensemble) else found.members[0]
-    history = estimator.history
+    estimator = load_estimator(path)
+    members = trained_members(estimator)
+    history = members[0].history
+    failed = [check.name for check in estimator.checks if not check.passed]
     reference = zip(estimator.parameter_names, estimator.reference, strict=True)
     facts = {
-        "kind": type(estimator).__name__
-        if not isinstance(found, Ensemble)
-        else f"Ensemble of {len(found.members)}, the first of them:",
+        "kind": type(estimator).__name__,
+        "networks": len(members),
         "features": ", ".join(estimator.feature_names),
         "reference": ", ".join(f"{name} = {value:g}" for name, value in reference),
-        "layers": ", ".join(str(width) for width in estimator.hidden),
+        "layers": ", ".join(str(width) for width in members[0].hidden),
         "trained on": f"{estimator.partition} of store {estimator.store_hash}",
         "epochs": len(history.train_loss),
         **({"best validation loss": f"{history.validation_loss.min():.6g}"} if len(history.validation_loss) else {}),
-        **estimator.fitted.training,
+        "checks": f"{len(estimator.checks)} made, failed: {', '.join(failed) or 'none'}",
+        **members[0].fitted.training,
     }
     return [_facts("Estimator.", facts)]
 

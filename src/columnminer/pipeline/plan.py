@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from columnminer.pipeline.build import Ingredients
     from columnminer.pipeline.configuration import AnalysisConfig, InformationConfig, LimitsConfig
     from columnminer.pipeline.steps import Running
+    from columnminer.sample.samples import Samples
 
 __all__ = ["Plan"]
 
@@ -79,6 +80,7 @@ class Plan:
         self.folder = folder
         self.running = running
         self.stages: list[Stage] = []
+        self._held_out: dict[str, Callable[[], Samples]] = {}
         make = partial(steps.write_setup, setup=parts.setup)
         setup = self._add("setup", "write the set-up", make, {"setup": parts.setup.hash})
         events = self._plan_events(setup)
@@ -151,10 +153,14 @@ class Plan:
             options = {"theta1": self.parts.setup.reference, **given, "seed": self._seed(ratio.seed)}
             make = partial(steps.draw_ratio, store=store, theta0=self.parts.theta0, options=options)
             key = {**options, "theta0": ratio.theta0.given()}
+            self._held_out["ratio"] = partial(
+                steps.held_out_ratio, store=store, theta0=self.parts.theta0, options=options
+            )
             stages["ratio"] = self._add("sampling/ratio", "draw events with joint ratios", make, key, needs=[events])
         if local is not None:
             options = {**local.given(), "seed": self._seed(local.seed)}
             make = partial(steps.draw_local, store=store, options=options)
+            self._held_out["local"] = partial(steps.held_out_local, store=store, options=options)
             stages["local"] = self._add("sampling/local", "draw events with scores", make, options, needs=[events])
         return stages
 
@@ -164,9 +170,11 @@ class Plan:
             draws = sampling[config.sampling]
             options = {**config.given(), "seed": self._seed(config.seed)}
             samples = self.folder / draws.name / steps.SAMPLES
-            make = partial(steps.train, samples=samples, options=options, running=self.running)
+            held_out = self._held_out[config.sampling]
+            make = partial(steps.train, samples=samples, options=options, running=self.running, held_out=held_out)
             title = f"train {name} by {config.method.upper()}"
-            stages[name] = self._add(f"estimators/{name}", title, make, options, needs=[draws])
+            key = {**options, "checked_on": steps.CHECK_EVENTS}
+            stages[name] = self._add(f"estimators/{name}", title, make, key, needs=[events, draws])
             if exact is not None:
                 make = partial(
                     steps.compare,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from columnminer.errors import MissingError
-from columnminer.learn.estimators import Ensemble, load_estimator
+from columnminer.learn.estimators import load_estimator, trained_members
 from columnminer.model.setup import Setup
 from columnminer.pipeline import steps
 from columnminer.pipeline.overview import load_overview
@@ -20,6 +20,7 @@ from columnminer.pipeline.results import load_agreement, load_information, load_
 from columnminer.pipeline.tables import (
     agreement_table,
     benchmark_table,
+    check_table,
     cut_flow_table,
     file_table,
     information_table,
@@ -28,6 +29,7 @@ from columnminer.pipeline.tables import (
     point_table,
     sample_table,
 )
+from columnminer.show.checks import plot_checks
 from columnminer.show.distributions import plot_distribution
 from columnminer.show.fisher import plot_information
 from columnminer.show.learning import plot_agreement, plot_learning
@@ -42,8 +44,8 @@ if TYPE_CHECKING:
 
     from columnminer.infer.information import Information
     from columnminer.infer.limits import Limits
-    from columnminer.learn.estimator import Estimator
     from columnminer.learn.history import History
+    from columnminer.learn.verdicts import Check
     from columnminer.pipeline.configuration import AnalysisConfig
     from columnminer.pipeline.overview import Overview
     from columnminer.pipeline.results import Agreement
@@ -72,6 +74,8 @@ class Results:
         Cross sections, effective sample sizes, distributions.
     histories : dict
         Name of an estimator -> how its training went.
+    checks : dict
+        Name of an estimator -> what its checks found.
     agreements : dict
         Name of an estimator -> how it compares with the exact likelihood.
     limits, observed_limits : dict
@@ -84,6 +88,7 @@ class Results:
     store: EventStore
     overview: Overview
     histories: dict[str, History]
+    checks: dict[str, tuple[Check, ...]]
     agreements: dict[str, Agreement]
     limits: dict[str, Limits]
     observed_limits: dict[str, Limits]
@@ -101,16 +106,13 @@ def load_results(folder: Path, stages: Sequence[str]) -> Results:
         setup=Setup.load(folder / "setup" / "setup.json"),
         store=EventStore(folder / "events" / steps.STORE),
         overview=load_overview(folder / "overview"),
-        histories=read("estimators", lambda f: _members(load_estimator(f / steps.ESTIMATOR))[0].history),
+        histories=read("estimators", lambda f: trained_members(load_estimator(f / steps.ESTIMATOR))[0].history),
+        checks=read("estimators", lambda f: load_estimator(f / steps.ESTIMATOR).checks),
         agreements=read("agreement", load_agreement),
         limits=read("limits", load_limits),
         observed_limits=read("observed_limits", load_limits),
         information=read("information", load_information),
     )
-
-
-def _members(estimator: Estimator | Ensemble) -> Sequence[Estimator]:
-    return estimator.members if isinstance(estimator, Ensemble) else [estimator]
 
 
 def result_tables(found: Results) -> list[Table]:
@@ -168,6 +170,13 @@ def _training(found: Results) -> Section:
     items: list[Item] = [
         Picture(plot_learning(history), f"Training of {name}: loss by epoch; epoch {history.best_epoch + 1} was kept.")
         for name, history in found.histories.items()
+    ]
+    if any(found.checks.values()):
+        items.append(check_table(found.checks))
+    items += [
+        Picture(plot_checks(checks), f"Checks of {name}: what was found beside what is expected.")
+        for name, checks in found.checks.items()
+        if checks
     ]
     for name, result in found.agreements.items():
         note = f"RMS {result.rms:.3g}\ncorrelation {result.correlation:.4f}"

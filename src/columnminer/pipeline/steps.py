@@ -15,6 +15,8 @@ import numpy as np
 
 from columnminer.infer.fisher import FisherInformation
 from columnminer.infer.limits import Grid, expected_limits, observed_limits
+from columnminer.learn.checks import check
+from columnminer.learn.estimator import Estimator
 from columnminer.learn.estimators import RatioEstimator, ScoreEstimator, load_estimator
 from columnminer.pipeline.overview import save_overview, take_overview
 from columnminer.pipeline.results import agreement, save_agreement, save_information, save_limits
@@ -26,7 +28,7 @@ from columnminer.store.samplestore import SampleStore
 from columnminer.streams import seed_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from distributed import Client
 
@@ -35,9 +37,11 @@ if TYPE_CHECKING:
     from columnminer.model.setup import Setup
     from columnminer.observe.selection import Selection
     from columnminer.pipeline.configuration import InformationConfig, LimitsConfig
+    from columnminer.sample.samples import Samples
     from columnminer.store.samples import Sample
 
 __all__ = [
+    "CHECK_EVENTS",
     "ESTIMATOR",
     "SAMPLES",
     "STORE",
@@ -50,6 +54,8 @@ __all__ = [
     "find_information",
     "find_limits",
     "generate_events",
+    "held_out_local",
+    "held_out_ratio",
     "overview",
     "process_events",
     "train",
@@ -59,6 +65,9 @@ __all__ = [
 STORE = "events.zarr"
 SAMPLES = "samples.zarr"
 ESTIMATOR = "estimator"
+
+CHECK_EVENTS = 40_000
+"""Events that estimators are checked on, unless they were trained on fewer."""
 
 _AGREEMENT_EVENTS = 10_000
 _AGREEMENT_POINTS = 25
@@ -164,13 +173,31 @@ def draw_local(folder: Path, store: Path, options: Mapping[str, Any]) -> None:
         sample_local(EventStore(store), out=folder / SAMPLES, **options)
 
 
-def train(folder: Path, samples: Path, options: Mapping[str, Any], running: Running) -> None:
-    """Train one estimator, from its last checkpoint if there is one, and save it."""
+def held_out_ratio(store: Path, theta0: Prior | None, options: Mapping[str, Any]) -> Samples:
+    """Return events that check ratio estimators, drawn as those of the training but from others."""
+    return sample_ratio(EventStore(store), theta0=theta0, **_of_validation(options))
+
+
+def held_out_local(store: Path, options: Mapping[str, Any]) -> Samples:
+    """Return events that check score estimators, drawn as those of the training but from others."""
+    return sample_local(EventStore(store), **_of_validation(options))
+
+
+def _of_validation(options: Mapping[str, Any]) -> dict[str, Any]:
+    seed = seed_sequence(options["seed"], "checks")
+    return {**options, "n": min(options["n"], CHECK_EVENTS), "seed": seed, "partition": "validation"}
+
+
+def train(
+    folder: Path, samples: Path, options: Mapping[str, Any], running: Running, *, held_out: Callable[[], Samples]
+) -> None:
+    """Train one estimator, from its last checkpoint if there is one, check it on other events, and save it."""
     built = {name: options[name] for name in _CONSTRUCTED if name in options}
     training = {name: value for name, value in options.items() if name not in built}
     checkpoint = folder / "checkpoint"
     estimator = (ScoreEstimator if options["method"] == "sally" else RatioEstimator)(**built)
     estimator.fit(SampleStore(samples), progress=running.progress, checkpoint=checkpoint, **training)
+    check(estimator, held_out(), seed=options["seed"])
     estimator.save(folder / ESTIMATOR, replace=True)
     checkpoint.unlink(missing_ok=True)
 
@@ -180,7 +207,7 @@ def compare(folder: Path, *, store: Path, estimator: Path, exact: DrellYan, thet
 
     Log likelihood ratios are taken at points drawn from `theta0`, scores at the reference point.
     """
-    events, learned = EventStore(store), load_estimator(estimator)
+    events, learned = EventStore(store), Estimator.load(estimator)
     n = min(_AGREEMENT_EVENTS, events.n_events("test"))
     n_par = len(events.setup.parameter_names)  # a score may have nuisance parameters behind those
     reference = learned.reference[:n_par]

@@ -11,10 +11,11 @@ from columnminer.pipeline.results import profile_intervals
 from columnminer.show.report import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from columnminer.infer.information import Information
     from columnminer.infer.limits import Limits
+    from columnminer.learn.verdicts import Check
     from columnminer.model.setup import Setup
     from columnminer.pipeline.overview import Overview
     from columnminer.pipeline.results import Agreement
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "agreement_table",
     "benchmark_table",
+    "check_table",
     "cut_flow_table",
     "file_table",
     "information_table",
@@ -122,6 +124,24 @@ def agreement_table(agreements: Mapping[str, Agreement]) -> Table:
     ]
     head = ["estimator", "quantity", "RMS of estimate - exact", "standard deviation of exact", "correlation"]
     return Table(head, rows, "Estimates beside exact values, on test events.")
+
+
+def check_table(checks: Mapping[str, Sequence[Check]]) -> Table:
+    """Return the checks of estimators on events that they were not trained on, with their verdicts."""
+    rows = [
+        [
+            name,
+            check.name,
+            f"{check.deviation:+.4f}",
+            f"{check.error:.4f}",
+            f"{check.mark:.4f}",
+            "passed" if check.passed else "FAILED",
+        ]
+        for name, made in checks.items()
+        for check in made
+    ]
+    head = ["estimator", "check", "deviation", "error", "allowed", "verdict"]
+    return Table(head, rows, "Checks of the estimators, on validation events.")
 
 
 def information_table(information: Mapping[str, Information]) -> Table:

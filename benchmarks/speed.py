@@ -1,7 +1,7 @@
 """Our own speed on real events: ``python -m benchmarks.speed``, one core, medians of five after a cold first call.
 
 The column "limit" is the fastest that anything could do the same on this machine, measured in the same run: gunzip of
-the file alone, or one pass over its bytes.
+the file alone, one pass over the bytes to be read or written, or the arithmetic alone (`learning`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from isal import igzip
@@ -20,30 +20,20 @@ from rich.console import Console
 from rich.table import Table
 
 import columnminer as cm
-from benchmarks import vbf
-from benchmarks.timing import VBF, Timing, measure
+from benchmarks import learning, vbf
+from benchmarks.timing import VBF, Row, measure
+
+if TYPE_CHECKING:
+    from columnminer.sample.samples import Samples
 
 SIGNAL = VBF / "signal_sm.lhe.gz"
-
-
-@dataclass(frozen=True)
-class Row:
-    what: str
-    n: int
-    timing: Timing
-    wanted: str
-    limit: Timing | None = None
-
-
-def read_all(path: Path) -> int:
-    return sum(len(batch) for batch in cm.open_reader(path).batches())
 
 
 def peak_memory_of_reading(path: Path) -> float:
     """Return the peak memory [MB] of a process of its own that reads the file, imports and all."""
     code = f"""
 from pathlib import Path
-from benchmarks.speed import read_all
+from benchmarks.vbf import read_all
 read_all(Path({str(path)!r}))
 status = Path("/proc/self/status").read_text(encoding="utf-8")  # resource.getrusage would count the parent, too
 print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
@@ -56,7 +46,7 @@ def compiling_seconds() -> float:
     code = f"""
 import time
 from pathlib import Path
-from benchmarks.speed import read_all
+from benchmarks.vbf import read_all
 start = time.perf_counter()
 read_all(Path({str(SIGNAL)!r}))
 print(time.perf_counter() - start)
@@ -76,7 +66,7 @@ def import_seconds() -> float:
 def reading(folder: Path) -> list[Row]:
     plain = folder / "signal_sm.lhe"
     plain.write_bytes(gzip.decompress(SIGNAL.read_bytes()))
-    n = read_all(plain)
+    n = vbf.read_all(plain)
 
     def once_over() -> int:
         return int(np.count_nonzero(np.frombuffer(plain.read_bytes(), np.uint8) == ord("\n")))
@@ -89,8 +79,8 @@ def reading(folder: Path) -> list[Row]:
         return size
 
     return [
-        Row("LHE, plain -> EventBatch", n, measure(lambda: read_all(plain)), ">= 400k/s", measure(once_over)),
-        Row("LHE, gzip -> EventBatch", n, measure(lambda: read_all(SIGNAL)), ">= 200k/s", measure(gunzip)),
+        Row("LHE, plain -> EventBatch", n, measure(lambda: vbf.read_all(plain)), ">= 400k/s", measure(once_over)),
+        Row("LHE, gzip -> EventBatch", n, measure(lambda: vbf.read_all(SIGNAL)), ">= 200k/s", measure(gunzip)),
     ]
 
 
@@ -113,20 +103,37 @@ def after(folder: Path) -> list[Row]:
     prior = cm.gaussian_prior([0, 0], [5, 5])
     grid = cm.Grid([(-1, 1, 25), (-1, 1, 25)])
     information = cm.FisherInformation(store, luminosity=300e3)
+
+    def sample() -> Samples:
+        return cm.sample_ratio(store, theta0=prior, theta1="sm", n=500_000, seed=0)
+
+    samples = sample()
+    arrays = [samples.x, samples.theta0, samples.theta1, samples.y, samples.r_xz, samples.t_xz]
+    all_weights = measure(lambda: store.weights[:])
     return [
         Row(
             "sample_ratio, 1,000 thetas -> arrays",
             500_000,
-            measure(lambda: cm.sample_ratio(store, theta0=prior, theta1="sm", n=500_000, seed=0)),
+            measure(sample),
             "",
+            measure(lambda: [array.copy() for array in arrays]),
         ),
         Row(
             "histogram limits, 625 thetas",
             len(store),
             measure(lambda: cm.expected_limits(store, "pt_j1", theta_true=[0, 0], grid=grid, luminosity=300e3)),
             "",
+            all_weights,
         ),
-        Row("truth information", len(store), measure(lambda: information.truth([0, 0])), ""),
+        Row(
+            "truth information",
+            len(store),
+            measure(lambda: information.truth([0, 0])),
+            "",
+            all_weights,
+        ),
+        *learning.rows(store, "cpu"),
+        *learning.rows(store, "cuda"),
     ]
 
 
@@ -154,18 +161,10 @@ def main() -> None:
                 file.write(body)
             file.write(b"</LesHouchesEvents>\n")
         memory = peak_memory_of_reading(long)
-    table = Table("what", "events", "cold [s]", "median [s]", "events/s", "wanted", "limit [s]", "median / limit")
+    table = Table("what", "events", "cold [s]", "median [s]", "per s", "wanted", "limit [s]", "median / limit", "")
     for row in rows:
-        limit = (
-            ("", "")
-            if row.limit is None
-            else (f"{row.limit.median:.3f}", f"{row.timing.median / row.limit.median:.1f}")
-        )
-        speed = f"{row.n / row.timing.median:,.0f}"
-        table.add_row(
-            row.what, f"{row.n:,}", f"{row.timing.cold:.3f}", f"{row.timing.median:.4f}", speed, row.wanted, *limit
-        )
-    console = Console(width=150)
+        table.add_row(*row.cells())
+    console = Console(width=170)
     console.print(table)
     console.print(f"First read where the kernel has to be compiled: {compiling_seconds():.1f} s")
     console.print(f"Peak memory while reading 400,000 events (gzip): {memory:.0f} MB (wanted: below 600)")

@@ -24,6 +24,35 @@ class Timing:
     median: float
 
 
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: `n` events (or pairs) in `timing`, None where it could not be measured."""
+
+    what: str
+    n: int
+    timing: Timing | None
+    wanted: str
+    limit: Timing | None = None
+    remark: str = ""
+
+    def cells(self) -> list[str]:
+        if self.timing is None:
+            return [self.what, "", "", "", "", self.wanted, "", "", self.remark]
+        limit = ["", ""]
+        if self.limit is not None:
+            limit = [f"{self.limit.median:.4f}", f"{self.timing.median / self.limit.median:.1f}"]
+        return [
+            self.what,
+            f"{self.n:,}",
+            f"{self.timing.cold:.3f}",
+            f"{self.timing.median:.4f}",
+            f"{self.n / self.timing.median:,.0f}",
+            self.wanted,
+            *limit,
+            self.remark,
+        ]
+
+
 def measure(work: Callable[[], object], repeats: int = 5) -> Timing:
     seconds = []
     for _ in range(repeats + 1):

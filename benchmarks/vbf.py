@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import columnminer as cm
 from benchmarks.timing import VBF
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FILES = ("sm", "w", "neg_w", "ww", "neg_ww")
 
@@ -39,3 +43,8 @@ def selection() -> cm.Selection:
 
 def samples() -> list[cm.Sample]:
     return [cm.Sample(VBF / f"signal_{name}.lhe.gz", benchmark=name) for name in FILES]
+
+
+def read_all(path: Path) -> int:
+    """Read a file to its end (in processes of their own, too: nothing heavy is imported here)."""
+    return sum(len(batch) for batch in cm.open_reader(path).batches())

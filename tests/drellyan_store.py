@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 def drellyan_store(out: Path, process: DrellYan, n: int, seed: int = 1) -> EventStore:
     """Write n standard-model events with the observables of the exact likelihood."""
     partons, batch = process.sample(n, "sm", seed=seed), process.generate(n, "sm", seed=seed)
-    folded = partons.cosine * np.sign(partons.rapidity)
+    seen = {
+        "pp": (partons.mass, partons.rapidity, partons.cosine * np.sign(partons.rapidity)),
+        "ee": (partons.cosine,),
+    }
     info = SampleInfo(name="sm", benchmark="sm", background=False, n_generated=n, n_events=n, files=())
     scheme = PartitionScheme()
     description = Description(process.setup(), tuple(process.feature_names), (info,), scheme)
     table = {
-        "observables": np.column_stack([partons.mass, partons.rapidity, folded]),
+        "observables": np.column_stack(seen[process.process]),
         "weights": batch.weights[:, 1:] / n,
         "nuisance_weights": np.zeros((n, 0)),
         "sample": np.zeros(n, dtype=np.int32),

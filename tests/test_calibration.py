@@ -91,10 +91,8 @@ def test_an_isotonic_curve_rises():
     )
 
     class Feature:
-
-    estimates = "ratio"
         feature_names, parameter_names, reference = FEATURES, ("mean",), np.zeros(1)
-        store_hash, partition = "toy", "train"
+        store_hash, partition, estimates = "toy", "train", "ratio"
 
         def log_ratio(self, x, theta, *, pairing="pairs", names=None):
             values = np.asarray(x[:, 0], dtype=np.float64)

@@ -62,6 +62,9 @@ class Estimator(ABC):
 
     default_method: ClassVar[str]
 
+    training_defaults: ClassVar[Mapping[str, Any]] = {}
+    """Options of the training that this kind has other defaults for than `TrainingOptions`."""
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         Estimator.kinds[cls.__name__] = cls
@@ -281,7 +284,8 @@ class Estimator(ABC):
         def lesson(census: Census) -> Lesson:
             return self._lesson(census, name, alpha)
 
-        return learn(lesson, self.features, samples, name, device=self.device, seeds=seeds, options=options, **how)
+        chosen = {**self.training_defaults, **options}
+        return learn(lesson, self.features, samples, name, device=self.device, seeds=seeds, options=chosen, **how)
 
     @abstractmethod
     def _lesson(self, census: Census, method: str, alpha: float) -> Lesson:

@@ -205,7 +205,8 @@ def test_a_new_point_for_every_event(store):
 
 def test_samples_at_rest(store, tmp_path):
     out = tmp_path / "ratio.zarr"
-    sample = sample_ratio(store, flat_prior([(-1.0, 1.0)]), "zero", 200, n_theta=5, out=out)
+    sample = sample_ratio(store, flat_prior([(-1.0, 1.0)]), "zero", 200, n_theta=5)
+    assert len(sample.write(out)) == 200
     again = Samples.of(SampleStore(out))
     for field in dataclasses.fields(Samples):
         np.testing.assert_array_equal(getattr(again, field.name), getattr(sample, field.name))

@@ -37,3 +37,11 @@ def test_order_of_numbers_with_and_without_ties():
     order = order_of(coarse)
     np.testing.assert_array_equal(order, np.argsort(coarse, kind="stable"))
     assert (np.argsort(coarse) != order).any()  # not what a quicker sort gives
+
+
+def test_a_run_that_is_cut_off_is_not_taken_for_rows(tmp_path):
+    shuffle = Shuffle(tmp_path, COLUMNS, 4)
+    run = shuffle.write("a", np.linspace(0.1, 0.9, 4), {"x": np.ones((4, 2)), "i": np.arange(4)})
+    run.path.write_bytes(run.path.read_bytes()[:-1])
+    with pytest.raises(OSError, match="is cut off"):
+        list(shuffle.merged([run]))

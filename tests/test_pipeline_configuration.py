@@ -65,9 +65,14 @@ def arguments(*callables):
             c.RatioConfig,
             (sample_ratio, Sampler),
             "",
-            "store partition out options dtype nu0 nu1 nuisance_score nuisances",
+            "store partition out options dtype nu0 nu1 nuisance_score nuisances client workers progress replica",
         ),
-        (c.LocalConfig, (sample_local, Sampler), "", "store partition out options dtype nu nuisance_score nuisances"),
+        (
+            c.LocalConfig,
+            (sample_local, Sampler),
+            "",
+            "store partition out options dtype nu nuisance_score nuisances client workers progress replica",
+        ),
         (
             c.EstimatorConfig,
             (Estimator.__init__, RatioEstimator.fit, TrainingOptions),

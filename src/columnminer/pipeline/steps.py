@@ -22,6 +22,7 @@ from columnminer.pipeline.overview import save_overview, take_overview
 from columnminer.pipeline.results import agreement, save_agreement, save_information, save_limits
 from columnminer.processing import process
 from columnminer.run.tasks import run_tasks
+from columnminer.sample.samples import Samples
 from columnminer.sample.sampling import sample_local, sample_ratio, sample_test
 from columnminer.store.eventstore import EventStore
 from columnminer.store.samplestore import SampleStore
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from columnminer.model.setup import Setup
     from columnminer.observe.selection import Selection
     from columnminer.pipeline.configuration import InformationConfig, LimitsConfig
-    from columnminer.sample.samples import Samples
     from columnminer.store.samples import Sample
 
 __all__ = [
@@ -175,12 +175,12 @@ def draw_local(folder: Path, store: Path, options: Mapping[str, Any]) -> None:
 
 def held_out_ratio(store: Path, theta0: Prior | None, options: Mapping[str, Any]) -> Samples:
     """Return events that check ratio estimators, drawn as those of the training but from others."""
-    return sample_ratio(EventStore(store), theta0=theta0, **_of_validation(options))
+    return Samples.of(sample_ratio(EventStore(store), theta0=theta0, **_of_validation(options)))
 
 
 def held_out_local(store: Path, options: Mapping[str, Any]) -> Samples:
     """Return events that check score estimators, drawn as those of the training but from others."""
-    return sample_local(EventStore(store), **_of_validation(options))
+    return Samples.of(sample_local(EventStore(store), **_of_validation(options)))
 
 
 def _of_validation(options: Mapping[str, Any]) -> dict[str, Any]:

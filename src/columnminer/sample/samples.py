@@ -50,11 +50,13 @@ class Samples:
         Which events were drawn: content hash of the store, and name of its partition.
     cross_section : CrossSectionPolynomial or None
         Total cross section of signal and background at any theta; None where nothing is morphed.
+    nuisance_names : tuple of str
+        Which of the parameters are nuisances.
 
     Raises
     ------
     InputError
-        If the arrays do not fit together.
+        If the arrays do not fit together, or a nuisance is not among the parameters.
     """
 
     x: NDArray[np.floating]
@@ -71,6 +73,7 @@ class Samples:
     store_hash: str = ""
     partition: str = ""
     cross_section: CrossSectionPolynomial | None = None
+    nuisance_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n, n_par = len(self.x), len(self.parameter_names)
@@ -84,6 +87,11 @@ class Samples:
                     f"{', '.join(self.feature_names)} and parameters {', '.join(self.parameter_names)} need {shape}"
                 )
                 raise InputError(msg)
+
+        if not set(self.nuisance_names) <= set(self.parameter_names):
+            msg = f"samples: the nuisances {', '.join(self.nuisance_names)} are not all among the parameters "
+            msg += ", ".join(self.parameter_names)
+            raise InputError(msg)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -110,6 +118,7 @@ class Samples:
         """
         arrays = {name: getattr(self, name) for name in (*ARRAYS, "n_eff")}
         names = {"feature_names": list(self.feature_names), "parameter_names": list(self.parameter_names)}
+        names["nuisance_names"] = list(self.nuisance_names)
         drawn_from = {"store_hash": self.store_hash, "partition": self.partition}
         known = {} if self.cross_section is None else {"cross_section": self.cross_section.to_dict()}
         return SampleStore.write(path, arrays, names | drawn_from | known, replace=replace)
@@ -130,4 +139,5 @@ class Samples:
             store_hash=samples.attributes["store_hash"],
             partition=samples.attributes["partition"],
             cross_section=None if xsec is None else CrossSectionPolynomial.from_dict(xsec),
+            nuisance_names=tuple(samples.attributes.get("nuisance_names", ())),
         )

@@ -382,11 +382,13 @@ def _samples(
     shown: bool,
     **arrays: NDArray[np.float64] | NDArray[np.int64],
 ) -> Samples:
+    nuisances = sampler.store.nuisance_names if shown else ()
     return Samples(
         x=x,
         **{name: values.astype(x.dtype) for name, values in arrays.items()},
         feature_names=sampler.store.observable_names,
-        parameter_names=(*sampler.store.setup.parameter_names, *(sampler.store.nuisance_names if shown else ())),
+        parameter_names=(*sampler.store.setup.parameter_names, *nuisances),
+        nuisance_names=nuisances,
         n_eff=n_eff,
         store_hash=sampler.store.hash,
         partition=sampler.partition,

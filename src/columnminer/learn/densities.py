@@ -231,7 +231,7 @@ class DensityEstimator(Estimator):
         InputError
             If theta1 is not one point.
         """
-        point = np.asarray(theta1, dtype=np.float64)
+        point = self._at_nominal(np.atleast_1d(np.asarray(theta1, dtype=np.float64)))
         n_par = len(self.parameter_names)
         if point.shape != (n_par,) or not np.isfinite(point).all():
             msg = f"theta1 is one point with values for {', '.join(self.parameter_names)}, not {theta1!r}"

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from columnminer.infer.information import Information
     from columnminer.infer.limits import Limits
     from columnminer.learn.history import History
+    from columnminer.learn.information import Information
     from columnminer.learn.verdicts import Check
     from columnminer.pipeline.configuration import AnalysisConfig
     from columnminer.pipeline.overview import Overview

@@ -13,8 +13,8 @@ from columnminer.show.report import Table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from columnminer.infer.information import Information
     from columnminer.infer.limits import Limits
+    from columnminer.learn.information import Information
     from columnminer.learn.verdicts import Check
     from columnminer.model.setup import Setup
     from columnminer.pipeline.overview import Overview

@@ -55,6 +55,7 @@ def read_npy(
     *,
     store_hash: str = "",
     partition: str = "train",
+    nuisance_names: Sequence[str] = (),
 ) -> Samples:
     """Read the set called `name`, which MadMiner or `write_npy` wrote.
 
@@ -66,6 +67,8 @@ def read_npy(
         Names of the columns, which the files do not hold.
     store_hash, partition
         From which events it was drawn, as far as known.
+    nuisance_names
+        Which of the parameters are nuisances.
 
     Raises
     ------
@@ -93,6 +96,7 @@ def read_npy(
         **arrays,
         feature_names=tuple(feature_names),
         parameter_names=tuple(parameter_names),
+        nuisance_names=tuple(nuisance_names),
         store_hash=store_hash,
         partition=partition,
     )

@@ -55,11 +55,13 @@ class Samples:
         Which events were drawn: content hash of the store, and name of its partition.
     cross_section : CrossSectionPolynomial or None
         Total cross section of signal and background at any theta; None where nothing is morphed.
+    nuisance_names : tuple of str
+        Which of the parameters are nuisances.
 
     Raises
     ------
     InputError
-        If the arrays do not fit together.
+        If the arrays do not fit together, or a nuisance is not among the parameters.
     """
 
     x: NDArray[np.floating]
@@ -78,6 +80,7 @@ class Samples:
     store_hash: str = ""
     partition: str = ""
     cross_section: CrossSectionPolynomial | None = None
+    nuisance_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n, n_par = len(self.x), len(self.parameter_names)
@@ -91,6 +94,11 @@ class Samples:
                     f"{', '.join(self.feature_names)} and parameters {', '.join(self.parameter_names)} need {shape}"
                 )
                 raise InputError(msg)
+
+        if not set(self.nuisance_names) <= set(self.parameter_names):
+            msg = f"samples: the nuisances {', '.join(self.nuisance_names)} are not all among the parameters "
+            msg += ", ".join(self.parameter_names)
+            raise InputError(msg)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -129,6 +137,7 @@ class Samples:
         return {
             "feature_names": list(self.feature_names),
             "parameter_names": list(self.parameter_names),
+            "nuisance_names": list(self.nuisance_names),
             "store_hash": self.store_hash,
             "partition": self.partition,
             "options": self.options,
@@ -152,4 +161,5 @@ class Samples:
             partition=samples.attributes["partition"],
             options=samples.attributes.get("options", {}),
             cross_section=None if xsec is None else CrossSectionPolynomial.from_dict(xsec),
+            nuisance_names=tuple(samples.attributes.get("nuisance_names", ())),
         )

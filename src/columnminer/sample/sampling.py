@@ -418,10 +418,12 @@ def _sample(
         path.parent.mkdir(parents=True, exist_ok=True)
     store = sampler.store
     mine = Mine.opened(sampler, sources, scores=scores, shown=shown, seed=seed, run=run)
+    nuisances = store.nuisance_names if shown else ()
     about = Samples(
         x=np.empty((0, len(store.observable_names)), dtype=sampler.dtype),
         feature_names=store.observable_names,
-        parameter_names=(*store.setup.parameter_names, *(store.nuisance_names if shown else ())),
+        parameter_names=(*store.setup.parameter_names, *nuisances),
+        nuisance_names=nuisances,
         n_eff=np.concatenate([sums.n_eff for sums in mine.sums]),
         negative=np.concatenate([sums.negative for sums in mine.sums]),
         options=sampler.options,

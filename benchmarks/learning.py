@@ -6,6 +6,7 @@ measured in the same run; where there are next to none, that of writing the resu
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,7 +67,9 @@ def training(samples: Samples, device: str, where: str) -> list[Row]:
     def ten() -> None:
         Ensemble([estimator(device) for _ in range(N_MEMBERS)]).fit(samples, **options)
 
+    torch.set_num_threads(os.cpu_count() or 1)  # members share the threads; a single training has one
     together = measure(ten, repeats=1)
+    torch.set_num_threads(1)
     at_most = {"cpu": 6, "cuda": 3}[device]
     return [
         Row(f"train ALICES, one epoch{where}", N_SAMPLES, one, "", Timing(flops, flops)),

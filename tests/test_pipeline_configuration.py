@@ -31,7 +31,7 @@ from columnminer.sample.draw import Sampler
 from columnminer.sample.sampling import sample_density, sample_double_ratio, sample_local, sample_ratio
 from columnminer.store.samples import Sample
 
-DRAWN = "store out options nuisances"
+DRAWN = "store out options nuisances client workers progress replica additional nu_additional"
 
 
 def arguments(*callables):

@@ -229,7 +229,7 @@ def test_no_event_tunes_and_checks(finished):
     folder, _ = finished
     store = folder / "out" / "events" / "events.zarr"
     options = {"n": 3000, "n_theta": 5, "seed": 1}
-    draws = Draws("ratio", store, {"theta0": [0.05, 0.0], "theta1": "sm"}, options)
+    draws = Draws("ratio", store, {"theta0": [0.05, 0.0], "theta1": "sm"}, options, QUIET)
     drawn = draws.held_out(2500)
     assert (len(drawn), drawn.partition) == (2500, "validation")
     assert len(np.unique(drawn.x, axis=0)) < 2400, "events were drawn several times"

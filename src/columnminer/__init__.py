@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
     from columnminer.infer.histogram import HistogramLikelihood
-    from columnminer.infer.information import Information
     from columnminer.infer.intervals import confidence_interval, profile
     from columnminer.infer.likelihood import Likelihood
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
         ScoreEstimator,
         load_estimator,
     )
+    from columnminer.learn.fisher import event_information, fisher_information
+    from columnminer.learn.information import Information
     from columnminer.learn.madminer import import_madminer_estimator
     from columnminer.learn.onnx_export import export_onnx
     from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
@@ -116,10 +117,11 @@ _NAMES = {
         "ScoreEstimator",
         "load_estimator",
     ),
+    "columnminer.learn.fisher": ("event_information", "fisher_information"),
     "columnminer.learn.onnx_export": ("export_onnx",),
     "columnminer.learn.madminer": ("import_madminer_estimator",),
     "columnminer.infer.fisher": ("FisherInformation",),
-    "columnminer.infer.information": ("Information",),
+    "columnminer.learn.information": ("Information",),
     "columnminer.infer.fit": ("fit",),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
     "columnminer.infer.intervals": ("confidence_interval", "profile"),
@@ -177,8 +179,10 @@ __all__ = [
     "combine",
     "confidence_interval",
     "cross_sections",
+    "event_information",
     "expected_limits",
     "export_onnx",
+    "fisher_information",
     "fit",
     "fixed_points",
     "flat_prior",

@@ -85,6 +85,8 @@ def _over(ufunc: Callable[..., Any], x: Number, y: Number) -> Number:
 def _power(x: Number, y: Number) -> Number:
     """Raise to a power; a negative number to a fraction would be complex, which no observable is."""
     values = np.power(x.values, y.values)
+    # numpy takes the square root where the exponent is the scalar 0.5: that of minus infinity is no number.
+    values = np.where((x.values == -np.inf) & (y.values == 0.5), np.inf, values)
     finite = np.isfinite(x.values) & np.isfinite(y.values)
     complex_ = finite & (x.values < 0) & (np.floor(y.values) != y.values)
     pole = (x.values == 0) & (y.values < 0) & finite

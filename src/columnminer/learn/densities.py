@@ -229,7 +229,8 @@ class DensityEstimator(Estimator):
         InputError
             If theta1 is not one point.
         """
-        return DensityRatio(self, ratio_to(self, theta1).reference)
+        point = self._at_nominal(np.atleast_1d(np.asarray(theta1, dtype=np.float64)))
+        return DensityRatio(self, ratio_to(self, point).reference)
 
     def _pairs(
         self, points: NDArray[np.float32], events: NDArray[np.float32], *, grid: bool

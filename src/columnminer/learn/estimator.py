@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from columnminer.learn.census import Census
     from columnminer.learn.history import History
+    from columnminer.learn.information import Information
     from columnminer.learn.progress import Progress
     from columnminer.learn.verdicts import Check
     from columnminer.sample.samples import Samples
@@ -61,6 +62,9 @@ class Estimator(ABC):
     """What it is an estimate of: ratios to one reference point or between any two, scores at one point, densities."""
 
     default_method: ClassVar[str]
+
+    training_defaults: ClassVar[Mapping[str, Any]] = {}
+    """Options of the training that this kind has other defaults for than `TrainingOptions`."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -123,6 +127,11 @@ class Estimator(ABC):
     def parameter_names(self) -> tuple[str, ...]:
         """Names of the parameters, in the order of theta."""
         return self.fitted.parameter_names
+
+    @property
+    def nuisance_names(self) -> tuple[str, ...]:
+        """Which of the parameters are nuisances."""
+        return self.fitted.nuisance_names
 
     @property
     def reference(self) -> NDArray[np.float64]:
@@ -281,7 +290,8 @@ class Estimator(ABC):
         def lesson(census: Census) -> Lesson:
             return self._lesson(census, name, alpha)
 
-        return learn(lesson, self.features, samples, name, device=self.device, seeds=seeds, options=options, **how)
+        chosen = {**self.training_defaults, **options}
+        return learn(lesson, self.features, samples, name, device=self.device, seeds=seeds, options=chosen, **how)
 
     @abstractmethod
     def _lesson(self, census: Census, method: str, alpha: float) -> Lesson:
@@ -314,6 +324,20 @@ class Estimator(ABC):
         """
         raise MissingError(self._has_no("score"))
 
+    def without_nuisances(
+        self,
+        nuisances: Literal["profile", "project"] = "profile",  # noqa: ARG002
+        information: Information | None = None,  # noqa: ARG002
+    ) -> Estimator:
+        """Return an estimator of the score of the other parameters, where this kind of estimator gives one.
+
+        Raises
+        ------
+        MissingError
+            If it does not.
+        """
+        raise MissingError(self._has_no("score without nuisances"))
+
     def module(self) -> nn.Module:
         """Return what was learned as a torch module that is differentiable in theta and x; see `modules`."""
         from columnminer.learn.modules import as_module  # noqa: PLC0415 - it knows all kinds of estimators
@@ -330,17 +354,32 @@ class Estimator(ABC):
         return self.fitted.scalings["x"].apply(pick_features(np.asarray(x), names, self.feature_names))
 
     def _points(self, theta: ArrayLike) -> NDArray[np.float64]:
-        """Return parameter points, (n_theta, n_par), from one point or several."""
-        points = np.atleast_2d(np.asarray(theta, dtype=np.float64))
+        """Return parameter points, (n_theta, n_par), from one point or several; without nuisances, these are 0."""
+        points = self._at_nominal(np.atleast_2d(np.asarray(theta, dtype=np.float64)))
         n_par = len(self.parameter_names)
         if points.ndim != 2 or points.shape[1] != n_par:
-            msg = f"theta needs {n_par} columns ({', '.join(self.parameter_names)}), but has shape {np.shape(theta)}"
+            nuisances = ", ".join(self.nuisance_names)
+            optional = f"; without {nuisances}, they are at 0" if nuisances else ""
+            msg = f"theta needs {n_par} columns ({', '.join(self.parameter_names)}{optional}), but has shape "
+            msg += f"{np.shape(theta)}"
             raise InputError(msg)
         if not np.isfinite(points).all():
             msg = f"theta is not finite in point {int((~np.isfinite(points)).any(axis=1).argmax())}"
             raise InputError(msg)
         warn_if_far(points, self.fitted.training, self.parameter_names, stacklevel=5)
         return points
+
+    def _at_nominal(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return points (..., n_par) whose nuisance parameters are 0 for points in the other parameters alone.
+
+        Points of any other length are returned as they are.
+        """
+        interest = [name not in self.nuisance_names for name in self.parameter_names]
+        if points.shape[-1] != sum(interest) or all(interest):
+            return points
+        whole = np.zeros((*points.shape[:-1], len(interest)))
+        whole[..., interest] = points
+        return whole
 
     def _scaled_theta(self, theta: ArrayLike) -> NDArray[np.float32]:
         """Return scaled parameter points, (n_theta, n_par), from one point or several."""

@@ -129,7 +129,8 @@ class RatioEstimator(_RatioLearner):
         x
             (n, n_features) observables.
         theta
-            (n_par,), (n, n_par) or (n_theta, n_par) points.
+            (n_par,), (n, n_par) or (n_theta, n_par) points. Of an estimator that knows nuisance parameters, points in
+            the other parameters alone will do: their nuisance parameters are 0, the nominal values.
         pairing
             "pairs": event i at point i (or all at the one point); "grid": every event at every point.
         names

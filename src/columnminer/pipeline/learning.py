@@ -86,12 +86,15 @@ class Draws:
         Parameter points and priors, by argument.
     options : mapping
         The other arguments of the function, among them n and seed.
+    running : Running
+        Where training events are drawn.
     """
 
     kind: SamplingKind
     store: Path
     points: Mapping[str, Any]
     options: Mapping[str, Any]
+    running: Running
 
     @property
     def prior(self) -> Prior | None:
@@ -104,7 +107,8 @@ class Draws:
     def write(self, folder: Path) -> None:
         """Write the training events."""
         if not (folder / SAMPLES).exists():
-            self._draw(out=folder / SAMPLES)
+            how = self.running
+            self._draw(out=folder / SAMPLES, client=how.client, workers=how.workers, progress=how.progress)
 
     def held_out(self, n: int) -> Samples:
         """Return at most n events drawn as those of the training, but from others."""

@@ -139,10 +139,11 @@ class LocalConfig(_WithNuisances):
     nu: NuisanceConfig | None = None
 
 
-class DensityConfig(DrawConfig):
+class DensityConfig(_WithNuisances):
     """Training events for density estimators; see `columnminer.sample_density`."""
 
     theta: PriorConfig
+    nu: NuisanceConfig | None = None
 
 
 class SamplingConfig(Section):

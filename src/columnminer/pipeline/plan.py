@@ -160,7 +160,7 @@ class Plan:
             config = getattr(self.config.sampling, kind)
             seed = {"seed": self._seed(config.seed)}
             options = {**config.given(without=POINTS), **seed}
-            self._draws[kind] = draws = Draws(kind, self._store(events), points, options)
+            self._draws[kind] = draws = Draws(kind, self._store(events), points, options, self.running)
             key = {**config.given(), **seed}
             if kind == "ratio":
                 key["theta1"] = points["theta1"]

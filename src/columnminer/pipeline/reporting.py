@@ -47,11 +47,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from columnminer.infer.information import Information
     from columnminer.infer.limits import Limits
     from columnminer.learn.calibration import CalibratedRatio
     from columnminer.learn.ensembles import Ensemble
     from columnminer.learn.estimator import Estimator
+    from columnminer.learn.information import Information
     from columnminer.learn.verdicts import Check
     from columnminer.pipeline.configuration import AnalysisConfig
     from columnminer.pipeline.overview import Overview

@@ -11,9 +11,9 @@ from scipy.interpolate import Akima1DInterpolator
 from scipy.stats import chi2
 
 from columnminer.errors import InputError
-from columnminer.infer.information import Information
 from columnminer.infer.limits import Grid, Limits
 from columnminer.learn.gold import required
+from columnminer.learn.information import Information
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

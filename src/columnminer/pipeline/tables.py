@@ -15,10 +15,10 @@ from columnminer.show.report import Table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from columnminer.infer.information import Information
     from columnminer.infer.limits import Limits
     from columnminer.learn.ensembles import Ensemble
     from columnminer.learn.estimator import Estimator
+    from columnminer.learn.information import Information
     from columnminer.learn.verdicts import Check
     from columnminer.model.setup import Setup
     from columnminer.pipeline.overview import Overview

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from columnminer.errors import FileFormatError, InputError
+from columnminer.learn.denominators import FixedDenominator, ratio_to
 from columnminer.learn.estimator import Estimator
 from columnminer.learn.verdicts import Check
 from columnminer.run.tasks import run_tasks
@@ -238,6 +239,10 @@ class Ensemble:
     def log_density(self, x: ArrayLike, *points: ArrayLike, **options: Any) -> NDArray[np.float64]:
         """Return the mean of the members' log densities; for the arguments see `DensityEstimator.log_density`."""
         return self._mean("log_density", x, points, options)
+
+    def ratio_to(self, theta1: ArrayLike) -> FixedDenominator:
+        """Return the mean log ratio to one reference point, of double ratios or densities; see `ratio_to` of these."""
+        return ratio_to(self, theta1)
 
     def score(self, x: ArrayLike, *points: ArrayLike, **options: Any) -> NDArray[np.float64]:
         """Return the mean of the members' scores; for the arguments see the members' `score`.

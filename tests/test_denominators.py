@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from latent_toy import double_samples, local_samples, log_ratio
 
 from columnminer.errors import ColumnMinerWarning, InputError, MissingError
 from columnminer.infer.estimates import RatioLike, gives_ratio
-from columnminer.learn.denominators import ratio_to
+from columnminer.learn.denominators import at_nominal, ratio_to
 from columnminer.learn.ensembles import Ensemble
 from columnminer.learn.estimators import DoubleRatioEstimator, ScoreEstimator
 
@@ -75,3 +76,12 @@ def test_what_is_no_point_or_gives_no_free_ratio_is_refused(double):
     score = ScoreEstimator((4,)).fit(local_samples(500), epochs=1)
     with pytest.raises(MissingError, match="a ScoreEstimator gives no ratios to a point of choice"):
         ratio_to(score, [0.0])
+
+
+def test_points_without_nuisance_parameters_are_at_their_nominal_values():
+    estimator = SimpleNamespace(parameter_names=("a", "scale", "b"), nuisance_names=("scale",))
+    points = np.array([[1.0, 2.0], [3.0, 4.0]])
+    np.testing.assert_array_equal(at_nominal(points, estimator), [[1.0, 0.0, 2.0], [3.0, 0.0, 4.0]])
+    whole = np.ones((2, 3))
+    assert at_nominal(whole, estimator) is whole
+    assert at_nominal(points, SimpleNamespace(parameter_names=("a", "b"), nuisance_names=())) is points

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from columnminer.learn.verdicts import Check
     from columnminer.store.eventstore import EventStore
 
-__all__ = ["FixedDenominator", "ratio_to"]
+__all__ = ["FixedDenominator", "at_nominal", "ratio_to"]
 
 
 class FixedDenominator:
@@ -111,8 +111,21 @@ def ratio_to(estimator: Any, theta1: ArrayLike) -> FixedDenominator:
     if estimator.estimates not in {"double ratio", "density"}:
         msg = f"a {type(estimator).__name__} gives no ratios to a point of choice: take it as it is"
         raise MissingError(msg)
-    point = np.asarray(theta1, dtype=np.float64)
+    point = at_nominal(np.atleast_1d(np.asarray(theta1, dtype=np.float64)), estimator)
     if point.shape != (len(estimator.parameter_names),) or not np.isfinite(point).all():
         msg = f"theta1 is one point with values for {', '.join(estimator.parameter_names)}, not {theta1!r}"
         raise InputError(msg)
     return FixedDenominator(estimator, point)
+
+
+def at_nominal(points: NDArray[np.float64], estimator: Any) -> NDArray[np.float64]:
+    """Return points (..., n_par) of an estimator, with nuisance parameters at 0 where only the others are given.
+
+    Points of any other length are returned as they are.
+    """
+    interest = [name not in estimator.nuisance_names for name in estimator.parameter_names]
+    if points.shape[-1] != sum(interest) or all(interest):
+        return points
+    whole = np.zeros((*points.shape[:-1], len(interest)))
+    whole[..., interest] = points
+    return whole

@@ -229,8 +229,7 @@ class DensityEstimator(Estimator):
         InputError
             If theta1 is not one point.
         """
-        point = self._at_nominal(np.atleast_1d(np.asarray(theta1, dtype=np.float64)))
-        return DensityRatio(self, ratio_to(self, point).reference)
+        return DensityRatio(self, ratio_to(self, theta1).reference)
 
     def _pairs(
         self, points: NDArray[np.float32], events: NDArray[np.float32], *, grid: bool

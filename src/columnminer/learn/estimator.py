@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from columnminer.errors import FileFormatError, InputError, MissingError, UnknownNameError, did_you_mean
+from columnminer.learn.denominators import at_nominal
 from columnminer.learn.files import read_estimator, write_estimator
 from columnminer.learn.fit import Fit, layer_sizes
 from columnminer.learn.gold import pick_features
@@ -355,7 +356,7 @@ class Estimator(ABC):
 
     def _points(self, theta: ArrayLike) -> NDArray[np.float64]:
         """Return parameter points, (n_theta, n_par), from one point or several; without nuisances, these are 0."""
-        points = self._at_nominal(np.atleast_2d(np.asarray(theta, dtype=np.float64)))
+        points = at_nominal(np.atleast_2d(np.asarray(theta, dtype=np.float64)), self)
         n_par = len(self.parameter_names)
         if points.ndim != 2 or points.shape[1] != n_par:
             nuisances = ", ".join(self.nuisance_names)
@@ -368,18 +369,6 @@ class Estimator(ABC):
             raise InputError(msg)
         warn_if_far(points, self.fitted.training, self.parameter_names, stacklevel=5)
         return points
-
-    def _at_nominal(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return points (..., n_par) whose nuisance parameters are 0 for points in the other parameters alone.
-
-        Points of any other length are returned as they are.
-        """
-        interest = [name not in self.nuisance_names for name in self.parameter_names]
-        if points.shape[-1] != sum(interest) or all(interest):
-            return points
-        whole = np.zeros((*points.shape[:-1], len(interest)))
-        whole[..., interest] = points
-        return whole
 
     def _scaled_theta(self, theta: ArrayLike) -> NDArray[np.float32]:
         """Return scaled parameter points, (n_theta, n_par), from one point or several."""

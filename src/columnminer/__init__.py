@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from columnminer.generate.drellyan import DrellYan
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
+    from columnminer.infer.histfactory import to_workspace, write_workspace
     from columnminer.infer.histogram import HistogramLikelihood
     from columnminer.infer.intervals import confidence_interval, profile
     from columnminer.infer.likelihood import Likelihood
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
     from columnminer.infer.neural import NeuralLikelihood
+    from columnminer.infer.pyhf_likelihood import PyhfLikelihood
+    from columnminer.infer.pyhf_modifiers import pyhf_modifier_set
     from columnminer.infer.rate import RateLikelihood
     from columnminer.learn.calibration import calibrate
     from columnminer.learn.checks import check
@@ -123,11 +126,14 @@ _NAMES = {
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.learn.information": ("Information",),
     "columnminer.infer.fit": ("fit",),
+    "columnminer.infer.histfactory": ("to_workspace", "write_workspace"),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
     "columnminer.infer.intervals": ("confidence_interval", "profile"),
     "columnminer.infer.likelihood": ("Likelihood",),
     "columnminer.infer.limits": ("Grid", "Limits", "expected_limits", "observed_limits"),
     "columnminer.infer.neural": ("NeuralLikelihood",),
+    "columnminer.infer.pyhf_likelihood": ("PyhfLikelihood",),
+    "columnminer.infer.pyhf_modifiers": ("pyhf_modifier_set",),
     "columnminer.infer.rate": ("RateLikelihood",),
     "columnminer.show.report": ("write_report",),
 }
@@ -162,6 +168,7 @@ __all__ = [
     "PDFUncertainty",
     "Parameter",
     "ParameterSpace",
+    "PyhfLikelihood",
     "QuadraticRatioEstimator",
     "RateLikelihood",
     "RatioEstimator",
@@ -196,14 +203,17 @@ __all__ = [
     "process",
     "product_prior",
     "profile",
+    "pyhf_modifier_set",
     "sample_density",
     "sample_double_ratio",
     "sample_local",
     "sample_plain",
     "sample_ratio",
     "sample_test",
+    "to_workspace",
     "write_lhe",
     "write_report",
+    "write_workspace",
 ]
 
 

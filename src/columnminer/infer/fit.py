@@ -87,6 +87,7 @@ def fit(
     start: Any = None,
     gradient: bool | None = None,
     strategy: int = 1,
+    tolerance: float | None = None,
     minos: Sequence[str] = (),
 ) -> FitResult:
     """Return the best fit of a likelihood with data.
@@ -104,6 +105,9 @@ def fit(
         Whether to use the likelihood's gradient; by default, if there is one.
     strategy
         Of Minuit: 0 (quick), 1 or 2 (careful).
+    tolerance
+        Of Minuit: the fit ends where log L is estimated to be less than 0.001 times this below its maximum. 0.1 by
+        default, or 1 where the likelihood is calculated in single precision.
     minos
         Parameters for which to find asymmetric errors.
 
@@ -145,8 +149,10 @@ def fit(
     minuit.errors = [_step(p.bounds, p.constraint, x) for p, x in zip(likelihood.parameters, point, strict=True)]
     minuit.strategy = strategy
     minuit.precision = likelihood.precision
-    if likelihood.precision > _DOUBLE:
-        minuit.tol = 1.0  # an expected distance to the maximum of 0.001: less is noise
+    if tolerance is not None:
+        minuit.tol = tolerance
+    elif likelihood.precision > _DOUBLE:
+        minuit.tol = 1.0  # less is noise
     minuit.migrad()
     if not minuit.valid:
         minuit.simplex().migrad()

@@ -42,7 +42,7 @@ def arguments(*callables):
 @pytest.mark.parametrize(
     ("section", "taken", "only_here", "only_python"),
     [
-        (c.ParameterConfig, (Coupling,), "", "name kind constraint fit_limits"),
+        (c.ParameterConfig, (Coupling,), "", "name kind constraint fit_limits fit_guess"),
         (c.MorphingConfig, (Setup.with_morphing,), "", "self"),
         (c.DifferencesConfig, (Setup.with_finite_differences,), "", "self"),
         (c.SetupConfig, (Setup.__init__,), "parameters finite_differences", "self space differences"),

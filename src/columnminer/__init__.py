@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from columnminer.formats.lhe_write import write_lhe
     from columnminer.formats.opening import open_reader
     from columnminer.generate.drellyan import DrellYan
+    from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
     from columnminer.infer.histogram import HistogramLikelihood
     from columnminer.infer.information import Information
-    from columnminer.infer.intervals import confidence_interval, profile
+    from columnminer.infer.intervals import confidence_interval
     from columnminer.infer.likelihood import Likelihood
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
     from columnminer.infer.neural import NeuralLikelihood
+    from columnminer.infer.profiles import profile, project
     from columnminer.infer.rate import RateLikelihood
     from columnminer.learn.calibration import calibrate
     from columnminer.learn.checks import check
@@ -122,7 +124,9 @@ _NAMES = {
     "columnminer.infer.information": ("Information",),
     "columnminer.infer.fit": ("fit",),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
-    "columnminer.infer.intervals": ("confidence_interval", "profile"),
+    "columnminer.infer.asymptotics": ("cls_limit", "cls_values", "discovery"),
+    "columnminer.infer.intervals": ("confidence_interval",),
+    "columnminer.infer.profiles": ("profile", "project"),
     "columnminer.infer.likelihood": ("Likelihood",),
     "columnminer.infer.limits": ("Grid", "Limits", "expected_limits", "observed_limits"),
     "columnminer.infer.neural": ("NeuralLikelihood",),
@@ -174,9 +178,12 @@ __all__ = [
     "__version__",
     "calibrate",
     "check",
+    "cls_limit",
+    "cls_values",
     "combine",
     "confidence_interval",
     "cross_sections",
+    "discovery",
     "expected_limits",
     "export_onnx",
     "fit",
@@ -192,6 +199,7 @@ __all__ = [
     "process",
     "product_prior",
     "profile",
+    "project",
     "sample_density",
     "sample_double_ratio",
     "sample_local",

@@ -205,6 +205,8 @@ def test_errors_name_what_is_wrong(likelihood):
         fit(data, tolerance=0.0)
     with pytest.raises(InputError, match=r"limits of 'theta' must be \(low, high\)"):
         fit(data, limits={"theta": (1.0, 1.0)})
+    with pytest.raises(InputError, match=r"one data set at a time, not an array of \(2,\)"):
+        fit(gaussian().with_data([[1.0, 2.0], [3.0, 4.0]]))
     with pytest.raises(MissingError, match="gradient"):
         fit(gaussian(), gradient=True)
     with pytest.raises(MissingError, match=r"impossible at the start \{'mu': -3.0"):

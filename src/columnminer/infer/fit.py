@@ -69,7 +69,8 @@ class FitResult:
     valid : bool
         Whether Minuit converged.
     minos : mapping
-        parameter name -> `MinosError`, of those asked for; not valid for parameters at a limit.
+        parameter name -> `MinosError`, of those asked for; not valid for parameters at a limit, which stay there while
+        it is found for the others (`confidence_interval` lets them go).
     n_calls : int
         Evaluations of the likelihood.
     edm : float
@@ -228,7 +229,7 @@ def maximise(
             again = point
         minuit = problem.run(again, "simplex_migrad", 2, use_gradient=has_gradient and n_refits == 0)
         n_calls, n_refits = n_calls + minuit.nfcn, n_refits + 1
-        if minuit.valid or minuit.fval < best.fval:
+        if minuit.valid or not minuit.fval >= best.fval:  # so that NaN is never the best
             best = minuit
     return _result(problem, best, n_calls - best.nfcn, n_refits, hesse=hesse, minos=wanted)
 
@@ -265,6 +266,10 @@ class _Problem:
             msg = "every parameter is fixed: there is nothing to fit"
             raise InputError(msg)
         _check_names(limits or {}, likelihood)
+        shape = np.shape(likelihood.terms(start, data).total)
+        if shape != ():
+            msg = f"a fit takes one data set at a time, not an array of {shape} of them"
+            raise InputError(msg)
 
         def cost(values: NDArray[np.float64]) -> float:
             return -float(likelihood.terms(np.asarray(values), data).total)

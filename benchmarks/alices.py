@@ -29,7 +29,7 @@ def split(folder: Path, observables: Sequence[str], store_hash: str = "") -> tup
     The tenth is chosen before anything is trained, by a seed of its own.
     """
     samples = read_npy(folder, "ratio", observables, ["CWL2", "CPWL2"], store_hash=store_hash)
-    chosen = np.random.default_rng(20).uniform(size=len(samples)) < HELD_OUT
+    chosen = np.random.default_rng(2026).uniform(size=len(samples)) < HELD_OUT
     train, held_out = samples.take(~chosen), samples.take(chosen)
     write_npy(train, folder / "train", "ratio")
     write_npy(held_out, folder / "held_out", "ratio")

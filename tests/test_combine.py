@@ -9,6 +9,7 @@ from mixed_store import COUNTS, GENERATED, mixed_columns, mixed_setup, mixed_sto
 from scipy import stats
 
 import columnminer.store.combine as combine_module
+import columnminer.store.shuffle as shuffle_module
 from columnminer import EventStore, combine, sample_ratio
 from columnminer.errors import ColumnMinerWarning, InputError, OutputExistsError
 from columnminer.store.partition import PartitionScheme
@@ -52,7 +53,7 @@ def parts(tmp_path, whole):
 
 @pytest.mark.parametrize("bucket", [2**18, 100])
 def test_combined_parts_are_the_whole(tmp_path, whole, parts, monkeypatch, bucket):
-    monkeypatch.setattr(combine_module, "_BUCKET", bucket)
+    monkeypatch.setattr(shuffle_module, "BUCKET", bucket)
     monkeypatch.setattr(combine_module, "_BLOCK", 170)
     store = combine(parts, tmp_path / "combined.zarr")
     assert [s.name for s in store.samples] == ["a", "b", "bkg"]
@@ -69,7 +70,7 @@ def test_combined_parts_are_the_whole(tmp_path, whole, parts, monkeypatch, bucke
 
 def test_the_order_is_random_everywhere_and_belongs_to_the_seed(tmp_path, parts, monkeypatch):
     one, other = combine(parts, tmp_path / "1.zarr", seed=1), combine(parts, tmp_path / "2.zarr", seed=2)
-    monkeypatch.setattr(combine_module, "_BUCKET", 50)
+    monkeypatch.setattr(shuffle_module, "BUCKET", 50)
     again = combine(parts, tmp_path / "3.zarr", seed=1)
     assert one.hash == again.hash != other.hash
     position = np.flatnonzero(one.sample[:] == 2) / len(one)

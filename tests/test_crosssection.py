@@ -20,7 +20,7 @@ THETAS = np.linspace(-2.0, 2.0, 7)[:, np.newaxis]
 @pytest.mark.parametrize("background", [0.0, 0.5])
 def test_samples_know_the_cross_section_of_their_store(tmp_path, background):
     store = analytic_store(tmp_path / "events", 4000, background=background)
-    samples = sample_ratio(store, flat_prior([(-1, 1)]), [0.0], 1000, n_theta=10, out=tmp_path / "samples")
+    samples = sample_ratio(store, flat_prior([(-1, 1)]), [0.0], 1000, n_theta=10)
     xsec = samples.cross_section
     np.testing.assert_allclose(xsec.values(THETAS), store.xsec(THETAS, partition="train").value, rtol=1e-12)
     np.testing.assert_allclose(xsec.values(THETAS), sigma(THETAS[:, 0]) + background, rtol=0.1)

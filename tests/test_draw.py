@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from analytic_store import analytic_store, density
+from analytic_store import analytic_store, density, recorded_store
 from scipy import stats
 
 from columnminer.errors import ColumnMinerWarning, FileFormatError, InputError, MissingError
@@ -145,10 +145,15 @@ def test_negative_weights_have_a_policy(store, monkeypatch):
         clipped = sample_plain(store, "zero", 1000)
     assert clipped.x[:, 1].min() >= 0.1
     assert clipped.weights is None
+    weights = store.event_weights("zero", partition="train")[0]
+    share = -weights[weights < 0].sum() / weights[weights > 0].sum()
+    np.testing.assert_allclose(clipped.negative, share, rtol=1e-10)
+    assert clipped.options["negative_weights"] == "clip"
     with pytest.warns(ColumnMinerWarning, match="drawn with their sign"):
         kept = sample_plain(store, "zero", 20_000, negative_weights="keep")
     np.testing.assert_array_equal(kept.weights, np.where(kept.x[:, 1] < 0.1, -1.0, 1.0))
     assert abs((kept.x[:, 1] < 0.1).mean() - 0.1) < 0.01
+    np.testing.assert_allclose(kept.negative, -weights[weights < 0].sum() / np.abs(weights).sum(), rtol=1e-10)
     with pytest.raises(InputError, match="negative_weights is"):
         sample_plain(store, "zero", 10, negative_weights="ignore")
 
@@ -158,7 +163,7 @@ def test_positive_weights_are_not_refused(store):
 
 
 def test_trimming_leaves_out_heavy_events_and_says_so(store):
-    with pytest.warns(ColumnMinerWarning, match="left out: distributions are distorted"):
+    with pytest.warns(ColumnMinerWarning, match=r"left out: .* distorted, by \d.*% of the total at theta = \[2\.\]"):
         trimmed = sample_plain(store, [2.0], 5000, trim=9000, seed=1)
     free = sample_plain(store, [2.0], 5000, seed=1)
     weights = store.event_weights([2.0], partition="train")[0]
@@ -205,7 +210,8 @@ def test_a_new_point_for_every_event(store):
 
 def test_samples_at_rest(store, tmp_path):
     out = tmp_path / "ratio.zarr"
-    sample = sample_ratio(store, flat_prior([(-1.0, 1.0)]), "zero", 200, n_theta=5, out=out)
+    sample = sample_ratio(store, flat_prior([(-1.0, 1.0)]), "zero", 200, n_theta=5)
+    assert len(sample.write(out)) == 200
     again = Samples.of(SampleStore(out))
     for field in dataclasses.fields(Samples):
         np.testing.assert_array_equal(getattr(again, field.name), getattr(sample, field.name))
@@ -232,6 +238,14 @@ def test_samples_as_npy_files_have_the_shapes_of_madminers(store, tmp_path, draw
     np.save(tmp_path / "y_set.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(FileFormatError, match="cannot be read"):
         read_npy(tmp_path, "set", ("x", "y"), ("theta",))
+
+
+def test_recorded_events_and_other_precisions_are_refused(store, tmp_path):
+    data = recorded_store(tmp_path / "data.zarr", np.zeros((5, 2)))
+    with pytest.raises(MissingError, match="holds recorded events, which have no weights to draw by"):
+        sample_plain(data, "zero", 10)
+    with pytest.raises(InputError, match=r"dtype must be numpy\.float32 or numpy\.float64"):
+        sample_plain(store, "zero", 10, dtype=np.int32)
 
 
 def test_too_few_events_are_refused(store):

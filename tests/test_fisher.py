@@ -8,7 +8,7 @@ from analytic_store import ExactRatio, ExactScore, analytic_store, integral
 
 from columnminer.errors import InputError, MissingError, UnknownNameError
 from columnminer.infer.fisher import FisherInformation
-from columnminer.infer.information import Information
+from columnminer.learn.information import Information
 from columnminer.store.madminer import import_madminer
 
 EDGES = np.linspace(20.0, 400.0, 11)

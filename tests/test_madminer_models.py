@@ -159,6 +159,11 @@ def test_scores_kept_projected_and_profiled(models, copied, expected, tmp_path):
     assert isinstance(estimator, ScoreEstimator)
     for each in (estimator, reloaded(estimator, tmp_path)):
         close(each.score(expected["x"], names=OBSERVABLES), expected["score"]["keep"])
+        assert each.nuisance_names == ("nu",)
+        projected = each.score(expected["x"], names=OBSERVABLES, nuisances="project")
+        close(projected[:, ::-1], expected["score"]["project"])  # here in the order of the names
+        with pytest.raises(MissingError, match="does not know the information"):
+            each.score(expected["x"], names=OBSERVABLES, nuisances="profile")
     for mode in ("project", "profile"):
         fewer = import_madminer_estimator(models / "score", **about, nuisance=mode)
         assert fewer.parameter_names == ("cu", "cg")

@@ -281,7 +281,10 @@ def test_a_run_killed_again_and_again_ends_as_an_undisturbed_one(finished, tmp_p
         ({"limits__grid__c_ll": [1, 0, 5]}, r"limits\.grid: a range of a grid is \(low, high"),
         ({"information__theta": "c_ll_plus"}, r"information\.theta: 'sally' knows the score at sampling\.local\.theta"),
         ({"limits__estimators": ["alice"]}, r"limits\.estimators\[0\]: no estimator .* Did you mean 'alices'\?"),
-        ({"limits__estimators": ["sally"]}, r"no estimator for limits is called 'sally'"),
+        (
+            {"limits__estimators": ["sally"]},
+            r"limits\.estimators\[0\]: 'sally' knows a score, not ratios: take it in limits\.projections",
+        ),
         (
             {"limits__histograms__mass__observables": "m_l"},
             r"limits\.histograms\.mass: .*'m_l'.* Did you mean 'm_ll'\?",
@@ -293,7 +296,7 @@ def test_a_run_killed_again_and_again_ends_as_an_undisturbed_one(finished, tmp_p
         ({"estimators__alices__features": ["m_lll"]}, r"estimators\.alices\.features: .* Did you mean 'm_ll'\?"),
         ({"estimators__alices__method": "alicess"}, r"'alicess' is not known here\. Did you mean 'alices'\?"),
         ({"estimators": {"../up": {"method": "sally"}}}, r"estimators\.\.\./up: .*pattern"),
-        ({"sampling__local": None}, r"estimators\.sally\.method: method 'sally' needs the section sampling\.local"),
+        ({"sampling__local": None}, r"sally\.method: method 'sally' of kind 'score' needs the section sampling\.local"),
         ({"sampling__ratio__theta0": {"flat": {"cll": [0, 1], "c_lr": [0, 1]}}}, r"theta0: .*Did you mean 'c_ll'\?"),
         ({"sampling__ratio__theta0": {}}, r"theta0: give one of flat"),
         ({"generate__drellyan__events": {"smm": 10}}, r"generate\.drellyan: no benchmark is called 'smm'"),

@@ -11,8 +11,11 @@ from pydantic_core import PydanticUndefined
 from columnminer.generate.drellyan import DrellYan
 from columnminer.infer.fisher import FisherInformation
 from columnminer.infer.limits import expected_limits
+from columnminer.infer.projection import ScoreProjection
+from columnminer.learn.calibration import calibrate
+from columnminer.learn.ensembles import Ensemble
 from columnminer.learn.estimator import Estimator
-from columnminer.learn.estimators import RatioEstimator
+from columnminer.learn.estimators import DensityEstimator, MorphingRatioEstimator, RatioEstimator
 from columnminer.learn.options import TrainingOptions
 from columnminer.model.parameters import Coupling
 from columnminer.model.setup import Setup
@@ -21,10 +24,14 @@ from columnminer.observe.observables import Cut, DefaultObservables, Efficiency,
 from columnminer.observe.selection import Selection
 from columnminer.observe.smearing import Resolution
 from columnminer.pipeline import configuration as c
+from columnminer.pipeline import event_configuration as e
+from columnminer.pipeline import learning_configuration as t
 from columnminer.processing import process
 from columnminer.sample.draw import Sampler
-from columnminer.sample.sampling import sample_local, sample_ratio
+from columnminer.sample.sampling import sample_density, sample_double_ratio, sample_local, sample_ratio
 from columnminer.store.samples import Sample
+
+DRAWN = "store out options nuisances client workers progress replica additional nu_additional"
 
 
 def arguments(*callables):
@@ -42,42 +49,65 @@ def arguments(*callables):
 @pytest.mark.parametrize(
     ("section", "taken", "only_here", "only_python"),
     [
-        (c.ParameterConfig, (Coupling,), "", "name kind constraint fit_limits fit_guess"),
-        (c.MorphingConfig, (Setup.with_morphing,), "", "self"),
-        (c.DifferencesConfig, (Setup.with_finite_differences,), "", "self"),
-        (c.SetupConfig, (Setup.__init__,), "parameters finite_differences", "self space differences"),
-        (c.DrellYanConfig, (DrellYan,), "events seed", ""),
-        (c.SampleConfig, (Sample,), "path", "paths"),
-        (c.ObservableConfig, (Observable,), "", ""),
-        (c.CutConfig, (Cut,), "", ""),
-        (c.EfficiencyConfig, (Efficiency,), "", ""),
-        (c.DefaultObservablesConfig, (DefaultObservables,), "", ""),
-        (c.ResolutionConfig, (Resolution,), "", ""),
-        (c.DetectorConfig, (Detector,), "", ""),
-        (c.SelectionConfig, (Selection.__init__,), "", "self objects required defaults"),
+        (e.ParameterConfig, (Coupling,), "", "name kind constraint fit_limits fit_guess"),
+        (e.MorphingConfig, (Setup.with_morphing,), "", "self"),
+        (e.DifferencesConfig, (Setup.with_finite_differences,), "", "self"),
+        (e.SetupConfig, (Setup.__init__,), "parameters finite_differences", "self space differences"),
+        (e.DrellYanConfig, (DrellYan,), "events seed", ""),
+        (e.SampleConfig, (Sample,), "path", "paths"),
+        (e.ObservableConfig, (Observable,), "", ""),
+        (e.CutConfig, (Cut,), "", ""),
+        (e.EfficiencyConfig, (Efficiency,), "", ""),
+        (e.DefaultObservablesConfig, (DefaultObservables,), "", ""),
+        (e.ResolutionConfig, (Resolution,), "", ""),
+        (e.DetectorConfig, (Detector,), "", ""),
+        (e.SelectionConfig, (Selection.__init__,), "", "self objects required defaults"),
         (
-            c.ProcessConfig,
+            e.ProcessConfig,
             (process,),
             "",
             "samples setup selection out client workers resume replace progress",
         ),
+        (t.RatioConfig, (sample_ratio, Sampler), "", DRAWN),
+        (t.DoubleRatioConfig, (sample_double_ratio, Sampler), "", DRAWN),
+        (t.LocalConfig, (sample_local, Sampler), "", DRAWN),
+        (t.DensityConfig, (sample_density, Sampler), "", DRAWN),
         (
-            c.RatioConfig,
-            (sample_ratio, Sampler),
+            t.MemberConfig,
+            (Estimator.__init__, DensityEstimator.__init__, MorphingRatioEstimator.__init__),
             "",
-            "store partition out options dtype nu0 nu1 nuisance_score nuisances",
+            "self settings device",
         ),
-        (c.LocalConfig, (sample_local, Sampler), "", "store partition out options dtype nu nuisance_score nuisances"),
         (
-            c.EstimatorConfig,
-            (Estimator.__init__, RatioEstimator.fit, TrainingOptions),
+            t.EstimatorConfig,
+            (
+                Estimator.__init__,
+                DensityEstimator.__init__,
+                MorphingRatioEstimator.__init__,
+                RatioEstimator.fit,
+                TrainingOptions,
+            ),
+            "kind ensemble calibration",
+            "self settings samples validation progress checkpoint options device",
+        ),
+        (
+            t.EnsembleConfig,
+            (Ensemble.__init__, Ensemble.fit),
             "",
-            "self samples validation progress checkpoint options device shuffle_labels",
+            "self samples method alpha validation limit shuffle_labels seed client workers progress checkpoint options",
+        ),
+        (t.VotesConfig, (Ensemble.vote,), "", "self samples"),
+        (t.CalibrationConfig, (calibrate,), "n", "estimator samples reference_events"),
+        (
+            c.ProjectionConfig,
+            (ScoreProjection.__init__,),
+            "score",
+            "self store estimator partition cuts efficiencies",
         ),
         (
             c.LimitsConfig,
             (expected_limits,),
-            "estimators histograms rate exact",
+            "estimators histograms projections rate exact",
             "store what bins dof partition template_partition",
         ),
         (
@@ -96,7 +126,8 @@ def test_a_section_is_what_python_takes(section, taken, only_here, only_python):
     for name in here:
         default = section.model_fields[name].default
         if default not in {None, PydanticUndefined, (), False} and python[name] is not None:
-            assert default == python[name], name
+            value = python[name]
+            assert default == (value.__name__ if isinstance(value, type) else value), name
 
 
 def test_names_that_become_folders_are_plain_words():

@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 
-from columnminer.errors import InputError, OutputExistsError
+from columnminer.errors import ColumnMinerWarning, InputError, OutputExistsError
 from columnminer.pipeline.stages import Stage, Workspace
 
 
@@ -115,10 +116,31 @@ def test_a_damaged_record_means_not_done(kitchen):
     assert kitchen.run() == ["c"]
 
 
+def test_warnings_are_shown_and_kept_with_the_output(tmp_path):
+    workspace = Workspace(tmp_path / "out")
+
+    def make(folder):
+        (folder / "value").write_text("1")
+        for message in ("few events", "few events", "far points"):
+            warnings.warn(message, ColumnMinerWarning, stacklevel=1)
+        warnings.warn("of others", UserWarning, stacklevel=1)
+
+    shown = warnings.showwarning
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        workspace.run(Stage("warned", "warned", make, {}))
+    assert [str(one.message) for one in caught] == ["few events", "few events", "far points", "of others"]
+    assert workspace.warnings("warned") == ("few events", "far points")
+    assert workspace.warnings("never made") == ()
+    workspace.run(Stage("quiet", "quiet", lambda folder: None, {}))
+    assert workspace.warnings("quiet") == ()
+    assert warnings.showwarning is shown
+
+
 def test_records_hold_no_paths_and_no_times(kitchen):
     kitchen.run()
     record = json.loads((kitchen.folder / "a" / "stage.json").read_text())
-    assert set(record) == {"format", "stage", "key", "options", "needs", "files"}
+    assert set(record) == {"format", "stage", "key", "options", "needs", "files", "warnings"}
     assert [f["name"] for f in record["files"]] == ["input.txt"]
     assert str(kitchen.folder.parent) not in (kitchen.folder / "a" / "stage.json").read_text()
 

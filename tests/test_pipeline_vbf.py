@@ -34,7 +34,9 @@ def example(folder, events, **sections):
 
 
 # One epoch on 180 events teaches nothing, and the checks say so.
-@pytest.mark.filterwarnings("ignore:the estimator is not right", "ignore:this .* failed checks")
+@pytest.mark.filterwarnings(
+    "ignore:the estimator is not right", "ignore:this .* failed checks", "ignore:.*lie outside those of the training"
+)
 def test_the_example_runs_on_a_few_events(data, tmp_path):
     prior = {"gaussian": {"CWL2": [0, 1], "CPWL2": [0, 1]}}
     grid = {"CWL2": [-1, 1, 5], "CPWL2": [-1, 1, 5]}

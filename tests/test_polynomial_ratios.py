@@ -29,8 +29,9 @@ BOUND = 0.1
 PROCESS = DrellYan(bound=BOUND)
 PRIOR = flat_prior([(-BOUND, BOUND)] * 2)
 
-# RMS of the learned against the exact log ratio, whose own RMS on these events is 0.18; labels alone fluctuate most.
-BOUNDS = {"carl": 0.14, "alice": 0.075, "alices": 0.075}
+# RMS of the learned against the exact log ratio, whose own RMS on these events is 0.19. Over seven seeds of the events
+# CARL, which has nothing but labels, came to 0.076 to 0.112.
+BOUNDS = {"carl": 0.125, "alice": 0.075, "alices": 0.075}
 KINDS = [
     (QuadraticRatioEstimator, {}),
     (MorphingRatioEstimator, {}),

@@ -135,9 +135,10 @@ def test_whether_nuisances_show(store, tmp_path):
     averaged = sample_ratio(store, "sm", "plus", 50, nu0=PRIOR, n_theta=5, nuisance_score=False)
     assert averaged.parameter_names == ("c",)
     assert averaged.theta0.shape == averaged.t_xz.shape == (50, 1)
-    on = sample_ratio(store, "sm", "plus", 50, nuisance_score=True, out=tmp_path / "on.zarr")
+    on = sample_ratio(store, "sm", "plus", 50, nuisance_score=True)
     assert on.theta0.shape == on.t_xz.shape == (50, 3)
-    assert Samples.of(cm.SampleStore(tmp_path / "on.zarr")).parameter_names == POINTS
+    stored = sample_ratio(store, "sm", "plus", 50, nuisance_score=True, out=tmp_path / "on.zarr")
+    assert Samples.of(stored).parameter_names == on.parameter_names == POINTS
     assert sample_test(store, "sm", 50, nu={"rate": 1.0}).theta0[0].tolist() == [0.0, 1.0, 0.0]
     with pytest.raises(InputError, match="nuisance_score is True, False"):
         sample_ratio(store, "sm", "plus", 50, nuisance_score="off")

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
     from columnminer.infer.histogram import HistogramLikelihood
-    from columnminer.infer.information import Information
     from columnminer.infer.intervals import confidence_interval
     from columnminer.infer.likelihood import Likelihood
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
         ScoreEstimator,
         load_estimator,
     )
+    from columnminer.learn.fisher import event_information, fisher_information
+    from columnminer.learn.information import Information
     from columnminer.learn.madminer import import_madminer_estimator
     from columnminer.learn.onnx_export import export_onnx
     from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
@@ -118,10 +119,11 @@ _NAMES = {
         "ScoreEstimator",
         "load_estimator",
     ),
+    "columnminer.learn.fisher": ("event_information", "fisher_information"),
     "columnminer.learn.onnx_export": ("export_onnx",),
     "columnminer.learn.madminer": ("import_madminer_estimator",),
     "columnminer.infer.fisher": ("FisherInformation",),
-    "columnminer.infer.information": ("Information",),
+    "columnminer.learn.information": ("Information",),
     "columnminer.infer.fit": ("fit",),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
     "columnminer.infer.asymptotics": ("cls_limit", "cls_values", "discovery"),
@@ -184,8 +186,10 @@ __all__ = [
     "confidence_interval",
     "cross_sections",
     "discovery",
+    "event_information",
     "expected_limits",
     "export_onnx",
+    "fisher_information",
     "fit",
     "fixed_points",
     "flat_prior",

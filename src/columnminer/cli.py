@@ -7,6 +7,7 @@ input ends with status 2 and one line. What a command needs is imported when it 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -164,6 +165,19 @@ def inspect(path: Path) -> None:
     from columnminer.pipeline.describe import describe  # noqa: PLC0415
 
     _print(describe(path))
+
+
+@columnminer.command()
+@click.argument("section", required=False)
+def schema(section: str | None) -> None:
+    """Print the keys that an analysis file may have, as JSON schema; with SECTION those of one section.
+
+    Sections are named as in the file ("sampling.ratio", "limits"); of those with names of your own, leave these out
+    ("estimators").
+    """
+    from columnminer.pipeline.schema import key_schema  # noqa: PLC0415
+
+    click.echo(json.dumps(key_schema(section), indent=2))
 
 
 @columnminer.command("import-madminer")

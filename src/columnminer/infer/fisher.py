@@ -19,11 +19,11 @@ from columnminer.errors import InputError
 from columnminer.infer.bins import Bins
 from columnminer.infer.estimates import gives_ratio, warn_of_checks
 from columnminer.infer.events import StoredEvents
-from columnminer.infer.information import Information
 from columnminer.infer.moments import BinMoments, information_of
 from columnminer.infer.morphed import choose_bins
 from columnminer.infer.rate import checked_luminosity
 from columnminer.infer.summary import Summary
+from columnminer.learn.information import Information
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

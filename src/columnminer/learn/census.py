@@ -67,6 +67,7 @@ class Census:
         head = Samples.of(samples, slice(0, 1))
         self.feature_names = tuple(head.feature_names if features is None else features)
         self.parameter_names = tuple(head.parameter_names)
+        self.nuisance_names = tuple(head.nuisance_names)
         self.cross_section = head.cross_section
         self.store_hash, self.partition = head.store_hash, head.partition
         self._method = method

@@ -117,6 +117,10 @@ def check_ratio(
 def check_score(estimator: Any, samples: Samples | SampleStore) -> tuple[Check, ...]:
     """Check a score estimator on events drawn at its reference; see `check`."""
     samples = _others(estimator, samples)
+    if tuple(samples.parameter_names) != tuple(estimator.parameter_names):
+        both = " and ".join(", ".join(names) for names in (estimator.parameter_names, samples.parameter_names))
+        msg = f"score and samples are about the same parameters, not {both}; check it before without_nuisances"
+        raise InputError(msg)
     if not np.allclose(required(samples, "theta0", "a check"), estimator.reference, rtol=1e-6):
         msg = f"a score at {estimator.reference} is checked with events drawn there, not elsewhere"
         raise InputError(msg)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 
 from columnminer.errors import InputError
+from columnminer.learn.denominators import FixedDenominator, ratio_to
 from columnminer.learn.estimator import Estimator
 from columnminer.learn.flows import ConditionalFlow
 from columnminer.learn.gold import density_columns
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from columnminer.learn.census import Census
     from columnminer.learn.loaders import Batch, Generators
     from columnminer.learn.ratios import Pairing
-    from columnminer.learn.verdicts import Check
-    from columnminer.store.eventstore import EventStore
 
 __all__ = ["DensityEstimator", "DensityRatio"]
 
@@ -231,12 +229,7 @@ class DensityEstimator(Estimator):
         InputError
             If theta1 is not one point.
         """
-        point = np.asarray(theta1, dtype=np.float64)
-        n_par = len(self.parameter_names)
-        if point.shape != (n_par,) or not np.isfinite(point).all():
-            msg = f"theta1 is one point with values for {', '.join(self.parameter_names)}, not {theta1!r}"
-            raise InputError(msg)
-        return DensityRatio(self, point)
+        return DensityRatio(self, ratio_to(self, theta1).reference)
 
     def _pairs(
         self, points: NDArray[np.float32], events: NDArray[np.float32], *, grid: bool
@@ -259,74 +252,10 @@ class DensityEstimator(Estimator):
                 yield rows, thetas[rows] if len(points) == n else thetas.expand(len(pair), -1), x[rows]
 
 
-@dataclass(frozen=True, eq=False)
-class DensityRatio:
-    """Log likelihood ratio to one reference point, from a density estimator.
-
-    Attributes
-    ----------
-    density : DensityEstimator
-        Fitted.
-    reference : numpy.ndarray
-        (n_par,) denominator of the ratio.
-    """
-
-    density: DensityEstimator
-    reference: NDArray[np.float64]
-
-    estimates: ClassVar[Literal["ratio"]] = "ratio"
+class DensityRatio(FixedDenominator):
+    """Log likelihood ratio to one reference point, from a density estimator; see `DensityEstimator.ratio_to`."""
 
     @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the observables it takes, in order."""
-        return self.density.feature_names
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """Names of the parameters, in the order of theta."""
-        return self.density.parameter_names
-
-    @property
-    def store_hash(self) -> str:
-        """Content hash of the event store that the density was trained on."""
-        return self.density.store_hash
-
-    @property
-    def partition(self) -> str:
-        """Partition of that store."""
-        return self.density.partition
-
-    @property
-    def checks(self) -> tuple[Check, ...]:
-        """What the checks of the density, or of a ratio from it, found."""
-        return self.density.checks
-
-    def remember_checks(self, checks: tuple[Check, ...]) -> None:
-        """Let the density keep what `checks.check` found; see `Estimator.remember_checks`."""
-        self.density.remember_checks(checks)
-
-    def check_store(self, store: EventStore, partition: str | slice, *, other_store: bool = False) -> None:
-        """Refuse events on which the density has nothing to say; see `Estimator.check_store`."""
-        self.density.check_store(store, partition, other_store=other_store)
-
-    def log_ratio(
-        self,
-        x: ArrayLike,
-        theta: ArrayLike,
-        *,
-        pairing: Pairing = "pairs",
-        names: Sequence[str] | None = None,
-    ) -> NDArray[np.float64]:
-        """Return log p(x | theta) / p(x | reference); see `RatioEstimator.log_ratio`."""
-        return self.density.log_ratio(x, theta, self.reference, pairing=pairing, names=names)
-
-    def score(
-        self,
-        x: ArrayLike,
-        theta: ArrayLike,
-        *,
-        pairing: Pairing = "pairs",
-        names: Sequence[str] | None = None,
-    ) -> NDArray[np.float64]:
-        """Return the gradient of log p(x | theta) with respect to theta; see `DensityEstimator.score`."""
-        return self.density.score(x, theta, pairing=pairing, names=names)
+    def density(self) -> DensityEstimator:
+        """What the ratio is made from."""
+        return cast("DensityEstimator", self.estimator)

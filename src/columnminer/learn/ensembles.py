@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from columnminer.errors import FileFormatError, InputError
+from columnminer.learn.denominators import FixedDenominator, ratio_to
 from columnminer.learn.estimator import Estimator
 from columnminer.learn.verdicts import Check
 from columnminer.run.tasks import run_tasks
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from columnminer.learn.fit import Fit
+    from columnminer.learn.information import Information
     from columnminer.learn.progress import Progress
     from columnminer.store.eventstore import EventStore
     from columnminer.store.samplestore import SampleStore
@@ -92,6 +94,11 @@ class Ensemble:
     def parameter_names(self) -> tuple[str, ...]:
         """Names of the parameters, in the order of theta."""
         return self.members[0].parameter_names
+
+    @property
+    def nuisance_names(self) -> tuple[str, ...]:
+        """Which of the parameters are nuisances."""
+        return self.members[0].nuisance_names
 
     @property
     def reference(self) -> NDArray[np.float64]:
@@ -233,13 +240,29 @@ class Ensemble:
         """Return the mean of the members' log densities; for the arguments see `DensityEstimator.log_density`."""
         return self._mean("log_density", x, points, options)
 
+    def ratio_to(self, theta1: ArrayLike) -> FixedDenominator:
+        """Return the mean log ratio to one reference point, of double ratios or densities; see `ratio_to` of these."""
+        return ratio_to(self, theta1)
+
     def score(self, x: ArrayLike, *points: ArrayLike, **options: Any) -> NDArray[np.float64]:
-        """Return the mean of the members' scores; for the arguments see the members' `score`."""
+        """Return the mean of the members' scores; for the arguments see the members' `score`.
+
+        With ``nuisances="profile"`` each member profiles with its own information before the mean is taken: so the
+        spread of `scores` contains how well that is known.
+        """
         return self._mean("score", x, points, options)
 
     def scores(self, x: ArrayLike, *points: ArrayLike, **options: Any) -> NDArray[np.float64]:
         """Return each member's scores, (n_members, n, n_par) or, on the grid, (n_members, n_theta, n, n_par)."""
         return self._each("score", x, points, options)
+
+    def without_nuisances(
+        self, nuisances: Literal["profile", "project"] = "profile", information: Information | None = None
+    ) -> Ensemble:
+        """Return an ensemble of the scores of the other parameters; see `ScoreEstimator.without_nuisances`."""
+        ensemble = Ensemble([m.without_nuisances(nuisances, information) for m in self.members], self.votes)
+        ensemble.checks = self.checks
+        return ensemble
 
     def log_ratio_variance(self, x: ArrayLike, *points: ArrayLike, **options: Any) -> NDArray[np.float64]:
         """Return the variance of the members' log ratios, with the votes as weights; shapes as those of `log_ratio`."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from columnminer.errors import FileFormatError, InputError, MissingError, UnknownNameError, did_you_mean
+from columnminer.learn.denominators import at_nominal
 from columnminer.learn.files import read_estimator, write_estimator
 from columnminer.learn.fit import Fit, layer_sizes
 from columnminer.learn.gold import pick_features
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from columnminer.learn.census import Census
     from columnminer.learn.history import History
+    from columnminer.learn.information import Information
     from columnminer.learn.progress import Progress
     from columnminer.learn.verdicts import Check
     from columnminer.sample.samples import Samples
@@ -126,6 +128,11 @@ class Estimator(ABC):
     def parameter_names(self) -> tuple[str, ...]:
         """Names of the parameters, in the order of theta."""
         return self.fitted.parameter_names
+
+    @property
+    def nuisance_names(self) -> tuple[str, ...]:
+        """Which of the parameters are nuisances."""
+        return self.fitted.nuisance_names
 
     @property
     def reference(self) -> NDArray[np.float64]:
@@ -318,6 +325,20 @@ class Estimator(ABC):
         """
         raise MissingError(self._has_no("score"))
 
+    def without_nuisances(
+        self,
+        nuisances: Literal["profile", "project"] = "profile",  # noqa: ARG002
+        information: Information | None = None,  # noqa: ARG002
+    ) -> Estimator:
+        """Return an estimator of the score of the other parameters, where this kind of estimator gives one.
+
+        Raises
+        ------
+        MissingError
+            If it does not.
+        """
+        raise MissingError(self._has_no("score without nuisances"))
+
     def module(self) -> nn.Module:
         """Return what was learned as a torch module that is differentiable in theta and x; see `modules`."""
         from columnminer.learn.modules import as_module  # noqa: PLC0415 - it knows all kinds of estimators
@@ -334,11 +355,14 @@ class Estimator(ABC):
         return self.fitted.scalings["x"].apply(pick_features(np.asarray(x), names, self.feature_names))
 
     def _points(self, theta: ArrayLike) -> NDArray[np.float64]:
-        """Return parameter points, (n_theta, n_par), from one point or several."""
-        points = np.atleast_2d(np.asarray(theta, dtype=np.float64))
+        """Return parameter points, (n_theta, n_par), from one point or several; without nuisances, these are 0."""
+        points = at_nominal(np.atleast_2d(np.asarray(theta, dtype=np.float64)), self)
         n_par = len(self.parameter_names)
         if points.ndim != 2 or points.shape[1] != n_par:
-            msg = f"theta needs {n_par} columns ({', '.join(self.parameter_names)}), but has shape {np.shape(theta)}"
+            nuisances = ", ".join(self.nuisance_names)
+            optional = f"; without {nuisances}, they are at 0" if nuisances else ""
+            msg = f"theta needs {n_par} columns ({', '.join(self.parameter_names)}{optional}), but has shape "
+            msg += f"{np.shape(theta)}"
             raise InputError(msg)
         if not np.isfinite(points).all():
             msg = f"theta is not finite in point {int((~np.isfinite(points)).any(axis=1).argmax())}"

@@ -45,6 +45,8 @@ class Fit:
         Losses by epoch.
     checks : tuple of Check
         What `columnminer.learn.checks` found; empty if it was never asked.
+    nuisance_names : tuple of str
+        Which of the parameters are nuisances.
     """
 
     feature_names: tuple[str, ...]
@@ -57,12 +59,14 @@ class Fit:
     scalings: dict[str, Scaling]
     history: History
     checks: tuple[Check, ...] = ()
+    nuisance_names: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return all but the tensors as JSON types."""
         return {
             "feature_names": list(self.feature_names),
             "parameter_names": list(self.parameter_names),
+            "nuisance_names": list(self.nuisance_names),
             "reference": self.reference.tolist(),
             "store_hash": self.store_hash,
             "partition": self.partition,
@@ -104,6 +108,7 @@ class Fit:
             scalings=scalings,
             history=History.from_dict(document["history"]),
             checks=tuple(Check.from_dict(check) for check in document.get("checks", ())),
+            nuisance_names=tuple(document.get("nuisance_names", ())),
         )
 
 

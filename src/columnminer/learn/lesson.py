@@ -159,6 +159,7 @@ def learn(
             Fit(
                 feature_names=lesson.features,
                 parameter_names=census.parameter_names,
+                nuisance_names=census.nuisance_names,
                 reference=lesson.reference,
                 store_hash=census.store_hash,
                 partition=census.partition,

@@ -30,7 +30,7 @@ from columnminer.learn.madminer_origin import Origin
 from columnminer.learn.networks import MLP
 from columnminer.learn.ratios import DoubleRatioEstimator, RatioEstimator
 from columnminer.learn.scaling import Scaling
-from columnminer.learn.scores import ScoreEstimator
+from columnminer.learn.scores import ScoreEstimator, combined_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,13 +138,13 @@ def _estimator(saved: SavedModel, origin: Origin, nuisance: str, device: str) ->
     }
     estimator: Estimator
     network: nn.Module
+    nuisances = tuple(name for name in origin.nuisances if name in names)
     if saved.kind == "score":
-        matrix, kept = _kept_scores(saved, nuisance)
-        names, reference = tuple(names[i] for i in kept), origin.point(saved, None)[kept]
-        scalings["score"] = Scaling.none(len(names))
+        project = saved.array("nuisance_project_matrix")
+        if project is not None and project.ndim == 2 and project.shape[1] == len(names):
+            nuisances = tuple(name for name, kept in zip(names, np.abs(project).sum(axis=0), strict=True) if not kept)
+        reference, scalings["score"] = origin.point(saved, None), Scaling.none(len(names))
         layers = saved.layers(saved.n_features, saved.n_parameters)
-        weight, bias = layers.pop()
-        layers.append((weight @ matrix, bias @ matrix))
         estimator, network = ScoreEstimator(_widths(layers), **settings), _perceptron(layers, saved.activation)
     else:
         scalings["theta"] = theta or Scaling.none(len(names))
@@ -162,12 +162,13 @@ def _estimator(saved: SavedModel, origin: Origin, nuisance: str, device: str) ->
         network=network.to(estimator.device),
         scalings=scalings,
         history=History(nothing, nothing, {}, {}, nothing, best_epoch=0, seconds=0.0),
+        nuisance_names=nuisances,
     )
-    return estimator
+    return _kept_scores(saved, estimator, nuisance) if isinstance(estimator, ScoreEstimator) else estimator
 
 
-def _kept_scores(saved: SavedModel, nuisance: str) -> tuple[Tensor, list[int]]:
-    """Return the (n_par, n_kept) matrix to multiply scores with, and to which parameters they belong then."""
+def _kept_scores(saved: SavedModel, estimator: ScoreEstimator, nuisance: str) -> ScoreEstimator:
+    """Return the estimator of the scores that are asked for, with the matrices that MadMiner has saved."""
     if nuisance not in {"auto", "keep", "project", "profile"}:
         msg = f"nuisance is 'auto', 'keep', 'project' or 'profile', not {nuisance!r}"
         raise InputError(msg)
@@ -177,7 +178,7 @@ def _kept_scores(saved: SavedModel, nuisance: str) -> tuple[Tensor, list[int]]:
         msg = f"{saved.path}_settings.json: nuisance_mode_default {mode!r} is not known here"
         raise FileFormatError(msg)
     if mode == "keep":
-        return torch.eye(n), list(range(n))
+        return estimator
     project, matrix = saved.array("nuisance_project_matrix"), saved.array(f"nuisance_{mode}_matrix")
     if project is None or matrix is None:
         msg = f"{saved.path}: nuisance={mode!r}, but MadMiner was not told what is of interest (set_nuisance)"
@@ -185,7 +186,7 @@ def _kept_scores(saved: SavedModel, nuisance: str) -> tuple[Tensor, list[int]]:
     if project.ndim != 2 or project.shape[1] != n or matrix.shape != project.shape:
         msg = f"{saved.path}: the nuisance matrices are not for {n} parameters"
         raise FileFormatError(msg)
-    return torch.from_numpy(matrix).float().T, [int(i) for i in project.argmax(axis=1)]
+    return combined_scores(estimator, matrix, [int(i) for i in project.argmax(axis=1)])
 
 
 def _ratio(saved: SavedModel, settings: dict[str, Any]) -> tuple[Estimator, nn.Module]:

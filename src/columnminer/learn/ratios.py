@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
@@ -10,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from columnminer.errors import InputError
+from columnminer.errors import ColumnMinerWarning, InputError
+from columnminer.learn.denominators import FixedDenominator, ratio_to
 from columnminer.learn.estimator import Estimator
 from columnminer.learn.gold import ratio_columns
 from columnminer.learn.lesson import Lesson
@@ -18,7 +20,7 @@ from columnminer.learn.losses import numerator_score_error, ratio_method
 from columnminer.learn.scaling import Scaling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -127,7 +129,8 @@ class RatioEstimator(_RatioLearner):
         x
             (n, n_features) observables.
         theta
-            (n_par,), (n, n_par) or (n_theta, n_par) points.
+            (n_par,), (n, n_par) or (n_theta, n_par) points. Of an estimator that knows nuisance parameters, points in
+            the other parameters alone will do: their nuisance parameters are 0, the nominal values.
         pairing
             "pairs": event i at point i (or all at the one point); "grid": every event at every point.
         names
@@ -195,22 +198,45 @@ class DoubleRatioEstimator(_RatioLearner):
     def _reference_point(self, theta1: Moments) -> NDArray[np.float64]:
         return theta1.mean
 
+    def ratio_to(self, theta1: ArrayLike) -> FixedDenominator:
+        """Return the log ratio to one reference point, which likelihoods and limits take like a `RatioEstimator`.
+
+        Raises
+        ------
+        InputError
+            If theta1 is not one point.
+        """
+        return ratio_to(self, theta1)
+
     def log_ratio(
-        self, x: ArrayLike, theta0: ArrayLike, theta1: ArrayLike | None = None, *, names: Sequence[str] | None = None
+        self,
+        x: ArrayLike,
+        theta0: ArrayLike,
+        theta1: ArrayLike | None = None,
+        *,
+        pairing: Pairing = "pairs",
+        names: Sequence[str] | None = None,
     ) -> NDArray[np.float64]:
-        """Return log p(x | theta0) / p(x | theta1) event by event, (n,).
+        """Return log p(x | theta0) / p(x | theta1).
 
         Parameters
         ----------
-        x
-            (n, n_features) observables.
+        x, pairing, names
+            See `RatioEstimator.log_ratio`.
         theta0, theta1
-            (n_par,) or (n, n_par) points; without theta1, it is the mean of the training's.
-        names
-            Names of the columns of x, among them the features; None: x has just the features, in order.
+            (n_par,), (n, n_par) or, of theta0 on the grid, (n_theta, n_par) points; without theta1, it is the mean of
+            the training's.
+
+        Returns
+        -------
+        numpy.ndarray
+            (n,) or, on the grid, (n_theta, n).
         """
+        denominator = self.reference if theta1 is None else theta1
+        if on_grid(pairing):
+            return self._on_grid(lambda theta: self.log_ratio(x, theta, denominator, names=names), theta0)
         events = self._scaled_x(x, names)
-        points = [self._scaled_theta(t) for t in (theta0, self.reference if theta1 is None else theta1)]
+        points = [self._scaled_theta(t) for t in (theta0, denominator)]
         values = np.empty(len(events))
         with torch.no_grad():
             for rows, inputs in self._network_inputs(events, *points):
@@ -218,10 +244,30 @@ class DoubleRatioEstimator(_RatioLearner):
         return values
 
     def score(
-        self, x: ArrayLike, theta0: ArrayLike, theta1: ArrayLike, *, names: Sequence[str] | None = None
+        self,
+        x: ArrayLike,
+        theta0: ArrayLike,
+        theta1: ArrayLike,
+        *,
+        pairing: Pairing = "pairs",
+        names: Sequence[str] | None = None,
     ) -> NDArray[np.float64]:
-        """Return the score at theta0, (n, n_par), as log r to theta1 has it; see `log_ratio` for the arguments."""
+        """Return the score at theta0, (n, n_par), as log r to theta1 has it; see `log_ratio` for the arguments.
+
+        On the grid it is (n_theta, n, n_par).
+        """
+        if on_grid(pairing):
+            return self._on_grid(lambda theta: self.score(x, theta, theta1, names=names), theta0)
         return self.scores(x, theta0, theta1, names=names)[0]
+
+    def _on_grid(
+        self, at: Callable[[NDArray[np.float64]], NDArray[np.float64]], thetas: ArrayLike
+    ) -> NDArray[np.float64]:
+        """Return what is found at each of the points, warning of far ones once and not one by one."""
+        points = self._points(thetas)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "1 of 1 parameter points lie outside", ColumnMinerWarning)
+            return np.stack([at(point) for point in points])
 
     def scores(
         self, x: ArrayLike, theta0: ArrayLike, theta1: ArrayLike, *, names: Sequence[str] | None = None

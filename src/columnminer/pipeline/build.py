@@ -16,28 +16,27 @@ from columnminer.infer.grid import Grid
 from columnminer.infer.summary import Summary
 from columnminer.model.checks import located
 from columnminer.model.parameters import Parameter, ParameterSpace
-from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior
+from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
 from columnminer.model.setup import Setup
 from columnminer.model.systematics import systematic_from_dict
 from columnminer.observe.detector import Detector
 from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
 from columnminer.observe.selection import Selection
+from columnminer.pipeline.learning_configuration import NuisanceConfig, PriorConfig, RatioConfig, SamplingConfig
 from columnminer.store.samples import Sample
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from columnminer.model.priors import Prior
-    from columnminer.pipeline.configuration import (
-        AnalysisConfig,
-        DrellYanConfig,
-        PriorConfig,
-        SampleConfig,
-        SelectionConfig,
-        SetupConfig,
-    )
+    from columnminer.pipeline.configuration import AnalysisConfig
+    from columnminer.pipeline.event_configuration import DrellYanConfig, SampleConfig, SelectionConfig, SetupConfig
 
-__all__ = ["Ingredients", "build_ingredients"]
+__all__ = ["POINTS", "Ingredients", "build_ingredients"]
+
+POINTS = ("theta0", "theta1", "theta", "nu0", "nu1", "nu")
+"""Keys of a sampling that name parameter points."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ class Ingredients:
         Makes events.
     exact : DrellYan or None
         Knows their exact likelihood, if all of them are the generator's, observed as it says.
-    theta0 : Prior or None
-        Where the numerator points of ratio estimators come from.
+    points : mapping
+        Section of the sampling -> what its function takes for parameter points: theta0, theta1, nu, ..., by name.
     """
 
     setup: Setup
@@ -66,7 +65,7 @@ class Ingredients:
     data: tuple[Sample, ...]
     generator: DrellYan | None
     exact: DrellYan | None
-    theta0: Prior | None
+    points: Mapping[str, Mapping[str, Any]]
 
 
 def build_ingredients(config: AnalysisConfig, base: Path, name: str) -> Ingredients:
@@ -105,10 +104,15 @@ def build_ingredients(config: AnalysisConfig, base: Path, name: str) -> Ingredie
                 msg = f"another sample is called {samples[-1].name!r}: list their files in one, or give this one a name"
                 raise InputError(msg)
             names.append(str(samples[-1].name))
-    theta0 = None
-    if config.sampling.ratio is not None:
-        with located(f"{name}: sampling.ratio.theta0"):
-            theta0 = _prior(config.sampling.ratio.theta0, setup)
+    points = {
+        section: _drawn_points(draws, setup, f"{name}: sampling.{section}")
+        for section in SamplingConfig.model_fields
+        if (draws := getattr(config.sampling, section)) is not None
+    }
+    for key, estimator in config.estimators.items():
+        if estimator.estimator_kind in {"quadratic", "morphing"} and setup.morphing is None:
+            msg = f"{name}: estimators.{key}.kind: {estimator.estimator_kind!r} needs a set-up with morphing"
+            raise InputError(msg)
     _check_points(config, setup, name)
     _check_observables(config, selection.observable_names, name)
     return Ingredients(
@@ -118,7 +122,7 @@ def build_ingredients(config: AnalysisConfig, base: Path, name: str) -> Ingredie
         data=tuple(s for s in samples if s.data),
         generator=generator,
         exact=None if config.selection is not None or samples else generator,
-        theta0=theta0,
+        points=points,
     )
 
 
@@ -203,17 +207,58 @@ def _prior(config: PriorConfig, setup: Setup) -> Prior:
     return flat_prior(np.stack([first, second], axis=1))
 
 
+def _drawn_points(draws: Any, setup: Setup, where: str) -> dict[str, Any]:
+    """Return the points that a section of the sampling names, as its function takes them."""
+    points: dict[str, Any] = {}
+    for key in POINTS:
+        given = getattr(draws, key, None)
+        with located(f"{where}.{key}"):
+            if isinstance(given, PriorConfig) and given.points is not None and len(given.points) == 1:
+                points[key] = setup.theta(given.points[0]).tolist()  # to a fixed point there may be many random nu
+            elif isinstance(given, PriorConfig):
+                points[key] = _prior(given, setup)
+            elif isinstance(given, NuisanceConfig):
+                points[key] = _nuisance_prior(given, setup)
+            elif given is not None:
+                points[key] = setup.theta(given).tolist()
+    if isinstance(draws, RatioConfig):
+        points.setdefault("theta1", setup.theta(setup.reference).tolist())
+    if getattr(draws, "nuisance_score", None) is True and not setup.nuisance_parameters:
+        msg = f"{where}.nuisance_score: the set-up has no systematics, and so no nuisance parameters"
+        raise InputError(msg)
+    return points
+
+
+def _nuisance_prior(config: NuisanceConfig, setup: Setup) -> Prior:
+    names = [parameter.name for parameter in setup.nuisance_parameters]
+    named = {*(config.flat or ()), *(config.gaussian or ()), *(name for point in config.points or () for name in point)}
+    for name in sorted(named):
+        if name not in names:
+            msg = f"no nuisance parameter is called {name!r}.{did_you_mean(name, names)}"
+            raise InputError(msg)
+    if not names:
+        msg = "the set-up has no systematics, and so no nuisance parameters"
+        raise InputError(msg)
+    if config.points is not None:
+        return fixed_points([[point.get(name, 0.0) for name in names] for point in config.points])
+    nominal = fixed_points([0.0])
+    if config.gaussian is not None:
+        drawn: dict[str, Prior] = {name: gaussian_prior(*pair) for name, pair in config.gaussian.items()}
+    else:
+        drawn = {name: flat_prior(pair) for name, pair in (config.flat or {}).items()}
+    return product_prior(*(drawn.get(name, nominal) for name in names))
+
+
 def _check_points(config: AnalysisConfig, setup: Setup, name: str) -> None:
     points: dict[str, Any] = {f"report.thetas.{k}": v for k, v in config.report.thetas.items()}
     if config.limits is not None:
         points["limits.theta_true"] = config.limits.theta_true
         points["limits.grid"] = {k: v[0] for k, v in config.limits.grid.items()}
+        for key, projection in config.limits.projections.items():
+            if projection.theta_ref is not None:
+                points[f"limits.projections.{key}.theta_ref"] = projection.theta_ref
     if config.information is not None:
         points["information.theta"] = config.information.theta
-    if config.sampling.ratio is not None and config.sampling.ratio.theta1 is not None:
-        points["sampling.ratio.theta1"] = config.sampling.ratio.theta1
-    if config.sampling.local is not None:
-        points["sampling.local.theta"] = config.sampling.local.theta
     for where, point in points.items():
         with located(f"{name}: {where}"):
             setup.theta(point)
@@ -239,7 +284,12 @@ def _check_observables(config: AnalysisConfig, known: tuple[str, ...], name: str
             if histogram.observables is not None:
                 with located(f"{name}: {section}.histograms.{key}"):
                     Summary(histogram.observables, known)
-    listed = {f"estimators.{key}.features": estimator.features for key, estimator in config.estimators.items()}
+    listed: dict[str, Sequence[str] | None] = {}
+    for key, estimator in config.estimators.items():
+        listed[f"estimators.{key}.features"] = estimator.features
+        members = None if estimator.ensemble is None else estimator.ensemble.members
+        for i, member in enumerate(members if isinstance(members, list) else []):
+            listed[f"estimators.{key}.ensemble.members[{i}].features"] = member.features
     listed["report.observables"] = config.report.observables
     for where, wanted in listed.items():
         for observable in wanted or ():

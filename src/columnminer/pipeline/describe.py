@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import zarr
 
 from columnminer.errors import FileFormatError, InputError
 from columnminer.formats.opening import open_reader
+from columnminer.learn.calibration import CalibratedRatio, is_calibrated
+from columnminer.learn.ensembles import Ensemble, holds_ensemble
 from columnminer.learn.estimators import load_estimator, trained_members
 from columnminer.model.setup import Setup
-from columnminer.pipeline.tables import benchmark_table, cut_flow_table, file_table, parameter_table, sample_table
+from columnminer.pipeline.tables import (
+    benchmark_table,
+    calibration_of,
+    cut_flow_table,
+    file_table,
+    parameter_table,
+    sample_table,
+    sampling_table,
+)
 from columnminer.show.report import Table
 from columnminer.store.eventstore import EVENTS_FORMAT, EventStore
 from columnminer.store.madminer import load_madminer_setup
@@ -22,6 +33,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["describe"]
+
+_LONGEST = 200
+"""Characters of a fact."""
 
 
 def describe(path: Path) -> list[Table]:
@@ -55,7 +69,7 @@ def _folder(path: Path) -> list[Table]:
             return _store(EventStore(path))
         if kind == SAMPLES_FORMAT:
             return _samples(SampleStore(path))
-    if (path / "estimator.json").is_file():
+    if (path / "estimator.json").is_file() or holds_ensemble(path) or is_calibrated(path):
         return _estimator(path)
     if (path / ".columnminer").is_dir():
         return _workspace(path)
@@ -72,28 +86,46 @@ def _store(store: EventStore) -> list[Table]:
 
 def _samples(samples: SampleStore) -> list[Table]:
     arrays = {name: f"{samples[name].shape} {samples[name].dtype}" for name in samples}
-    return [_facts("Sample store.", {"events": len(samples), **arrays, **samples.attributes})]
+    attributes = {name: _short(value) for name, value in samples.attributes.items()}
+    tables = [_facts("Sample store.", {"events": len(samples), **arrays, **attributes})]
+    return [*tables, sampling_table({samples.path.name: samples})] if "n_eff" in samples else tables
 
 
 def _estimator(path: Path) -> list[Table]:
     estimator = load_estimator(path)
+    inner = estimator.estimator if isinstance(estimator, CalibratedRatio) else estimator
     members = trained_members(estimator)
-    history = members[0].history
+    first = members[0]
     failed = [check.name for check in estimator.checks if not check.passed]
     reference = zip(estimator.parameter_names, estimator.reference, strict=True)
     facts = {
-        "kind": type(estimator).__name__,
+        "kind": " of ".join(dict.fromkeys(type(part).__name__ for part in (estimator, inner, first))),
         "networks": len(members),
         "features": ", ".join(estimator.feature_names),
         "reference": ", ".join(f"{name} = {value:g}" for name, value in reference),
-        "layers": ", ".join(str(width) for width in members[0].hidden),
+        **({"calibration": calibration_of(estimator)} if isinstance(estimator, CalibratedRatio) else {}),
         "trained on": f"{estimator.partition} of store {estimator.store_hash}",
-        "epochs": len(history.train_loss),
-        **({"best validation loss": f"{history.validation_loss.min():.6g}"} if len(history.validation_loss) else {}),
         "checks": f"{len(estimator.checks)} made, failed: {', '.join(failed) or 'none'}",
-        **members[0].fitted.training,
+        **{name: _short(value) for name, value in first.fitted.training.items()},
     }
-    return [_facts("Estimator.", facts)]
+    votes = inner.votes if isinstance(inner, Ensemble) else np.ones(1)
+    rows = []
+    for i, (member, vote) in enumerate(zip(members, votes.tolist(), strict=True)):
+        losses = member.history.validation_loss
+        best = f"{losses.min():.6g}" if len(losses) else ""
+        layers = ", ".join(str(width) for width in member.hidden)
+        epochs = f"{len(member.history.train_loss)}"
+        rows.append(
+            [f"{i}", layers, member.activation, f"{vote:.3g}", epochs, f"{member.history.best_epoch + 1}", best]
+        )
+    head = ["network", "layers", "activation", "vote", "epochs", "epoch kept", "best validation loss"]
+    return [_facts("Estimator.", facts), Table(head, rows, "Networks.")]
+
+
+def _short(value: Any) -> str:
+    """Return a fact of a training in a line: of a table of numbers, how large it is."""
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{len(value)} entries"
 
 
 def _setup(setup: Setup) -> list[Table]:

@@ -34,6 +34,8 @@ class Overview:
     n_effective : dict
         Name of the point -> (sum of weights)^2 / (sum of squared weights): as many unweighted events would have the
         same relative error.
+    negative : dict
+        Name of the point -> share of negative weights in the sum of absolute weights.
     distributions : dict
         Observable -> {name of the point -> histogram with contents in pb}.
     """
@@ -41,6 +43,7 @@ class Overview:
     cross_section: dict[str, float]
     error: dict[str, float]
     n_effective: dict[str, float]
+    negative: dict[str, float]
     distributions: dict[str, dict[str, bh.Histogram[Any]]]
 
 
@@ -64,10 +67,12 @@ def take_overview(store: EventStore, thetas: Mapping[str, Any], observables: Seq
         name: {point: bh.Histogram(axis, storage=bh.storage.Weight()) for point in thetas}
         for name, axis in zip(observables, axes, strict=True)
     }
-    squares = np.zeros(len(points))
+    squares, negative, absolute = np.zeros((3, len(points)))
     for block in store.blocks():
         weights = block.weights(points)
         squares += (weights**2).sum(axis=1)
+        negative += np.maximum(-weights, 0.0).sum(axis=1)
+        absolute += np.abs(weights).sum(axis=1)
         for name, column in zip(observables, columns, strict=True):
             for point, weight in zip(thetas, weights, strict=True):
                 histograms[name][point].fill(block.x[:, column], weight=weight)
@@ -76,6 +81,7 @@ def take_overview(store: EventStore, thetas: Mapping[str, Any], observables: Seq
         cross_section=dict(zip(thetas, xsec.value.tolist(), strict=True)),
         error=dict(zip(thetas, xsec.error.tolist(), strict=True)),
         n_effective=dict(zip(thetas, (xsec.value**2 / squares).tolist(), strict=True)),
+        negative=dict(zip(thetas, (negative / absolute).tolist(), strict=True)),
         distributions=histograms,
     )
 
@@ -98,12 +104,13 @@ def save_overview(overview: Overview, folder: Path) -> None:
     points = list(overview.cross_section)
     document = {
         "format": "columnminer overview",
-        "format_version": 1,
+        "format_version": 2,
         "observables": names,
         "points": points,
         "cross_section": overview.cross_section,
         "error": overview.error,
         "n_effective": overview.n_effective,
+        "negative": overview.negative,
     }
     (folder / "overview.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     arrays = {}
@@ -127,4 +134,5 @@ def load_overview(folder: Path) -> Overview:
                 histogram.view().value = arrays[f"values_{i}"][k]
                 histogram.view().variance = arrays[f"variances_{i}"][k]
                 distributions[name][point] = histogram
-    return Overview(document["cross_section"], document["error"], document["n_effective"], distributions)
+    figures = {name: document[name] for name in ("cross_section", "error", "n_effective", "negative")}
+    return Overview(**figures, distributions=distributions)

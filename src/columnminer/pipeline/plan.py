@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from columnminer.pipeline import steps
+from columnminer.pipeline.build import POINTS
+from columnminer.pipeline.learning import CHECK_EVENTS, TUNING_EVENTS, Draws, compare, train
 from columnminer.pipeline.stages import Stage
 from columnminer.store.samples import Sample
 
@@ -23,13 +25,19 @@ if TYPE_CHECKING:
 
     from columnminer.pipeline.build import Ingredients
     from columnminer.pipeline.configuration import AnalysisConfig, InformationConfig, LimitsConfig
+    from columnminer.pipeline.learning_configuration import SamplingKind
     from columnminer.pipeline.steps import Running
-    from columnminer.sample.samples import Samples
 
 __all__ = ["Plan"]
 
 _SHOWN_OBSERVABLES = 6
 _SHOWN_POINTS = 4
+_LEARNED_FROM = {
+    "ratio": "ratios to one point",
+    "double_ratio": "ratios between any two points",
+    "local": "scores at one point",
+    "density": "densities",
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class _Result:
     name : str
         What the file calls it.
     what : object
-        What it is made with: folder of an estimator, `steps.Binned`, the exact likelihood, or a word.
+        What it is made with: folder of an estimator, `steps.Binned`, `steps.Projected`, the exact likelihood, a word.
     options : mapping
         Its own part of the file.
     needs : tuple of Stage
@@ -80,7 +88,7 @@ class Plan:
         self.folder = folder
         self.running = running
         self.stages: list[Stage] = []
-        self._held_out: dict[str, Callable[[], Samples]] = {}
+        self._draws: dict[str, Draws] = {}
         make = partial(steps.write_setup, setup=parts.setup)
         setup = self._add("setup", "write the set-up", make, {"setup": parts.setup.hash})
         events = self._plan_events(setup)
@@ -146,42 +154,43 @@ class Plan:
         return self._add(name, title, make, key, needs=needs, files=files)
 
     def _plan_sampling(self, events: Stage) -> dict[str, Stage]:
-        stages, store = {}, self._store(events)
-        ratio, local = self.config.sampling.ratio, self.config.sampling.local
-        if ratio is not None:
-            given = ratio.given(without=("theta0",))
-            options = {"theta1": self.parts.setup.reference, **given, "seed": self._seed(ratio.seed)}
-            make = partial(steps.draw_ratio, store=store, theta0=self.parts.theta0, options=options)
-            key = {**options, "theta0": ratio.theta0.given()}
-            self._held_out["ratio"] = partial(
-                steps.held_out_ratio, store=store, theta0=self.parts.theta0, options=options
-            )
-            stages["ratio"] = self._add("sampling/ratio", "draw events with joint ratios", make, key, needs=[events])
-        if local is not None:
-            options = {**local.given(), "seed": self._seed(local.seed)}
-            make = partial(steps.draw_local, store=store, options=options)
-            self._held_out["local"] = partial(steps.held_out_local, store=store, options=options)
-            stages["local"] = self._add("sampling/local", "draw events with scores", make, options, needs=[events])
+        stages: dict[str, Stage] = {}
+        for name, points in self.parts.points.items():
+            kind = cast("SamplingKind", name)
+            config = getattr(self.config.sampling, kind)
+            seed = {"seed": self._seed(config.seed)}
+            options = {**config.given(without=POINTS), **seed}
+            self._draws[kind] = draws = Draws(kind, self._store(events), points, options, self.running)
+            key = {**config.given(), **seed}
+            if kind == "ratio":
+                key["theta1"] = points["theta1"]
+            title = f"draw events for {_LEARNED_FROM[kind]}"
+            stages[kind] = self._add(f"sampling/{kind}", title, draws.write, key, needs=[events])
         return stages
 
     def _plan_estimators(self, events: Stage, sampling: Mapping[str, Stage]) -> dict[str, Stage]:
         stages, exact = {}, self.parts.exact
         for name, config in self.config.estimators.items():
-            draws = sampling[config.sampling]
-            options = {**config.given(), "seed": self._seed(config.seed)}
-            samples = self.folder / draws.name / steps.SAMPLES
-            held_out = self._held_out[config.sampling]
-            make = partial(steps.train, samples=samples, options=options, running=self.running, held_out=held_out)
-            title = f"train {name} by {config.method.upper()}"
-            key = {**options, "checked_on": steps.CHECK_EVENTS}
-            stages[name] = self._add(f"estimators/{name}", title, make, key, needs=[events, draws])
+            stage, draws, seed = sampling[config.sampling], self._draws[config.sampling], self._seed(config.seed)
+            make = partial(
+                train,
+                samples=self.folder / stage.name / steps.SAMPLES,
+                config=config,
+                seed=seed,
+                draws=draws,
+                running=self.running,
+            )
+            title = f"train {name} by {config.training_method.upper()}"
+            title += "" if config.ensemble is None else f", {config.ensemble.n_members} times"
+            key = {**config.given(), "seed": seed, "held_out": [TUNING_EVENTS, CHECK_EVENTS]}
+            stages[name] = self._add(f"estimators/{name}", title, make, key, needs=[events, stage])
             if exact is not None:
                 make = partial(
-                    steps.compare,
+                    compare,
                     store=self._store(events),
                     estimator=self._estimator(stages[name]),
                     exact=exact,
-                    theta0=self.parts.theta0,
+                    prior=draws.prior,
                     seed=self.config.seed,
                 )
                 title = f"compare {name} with the exact likelihood"
@@ -193,7 +202,7 @@ class Plan:
         config = self.config.limits
         if config is None:
             return
-        shared = config.given(without=("estimators", "histograms", "rate", "exact"))
+        shared = config.given(without=("estimators", "histograms", "projections", "rate", "exact"))
         for result in self._results(config, estimators, ["rate"] if config.rate else []):
             make = partial(steps.find_limits, store=self._store(events), what=result.what, config=config)
             name, key, needs = result.name, {**shared, **result.options}, [events, *result.needs]
@@ -223,6 +232,10 @@ class Plan:
             needs = () if histogram.score is None else (estimators[histogram.score],)
             what = self._estimator(needs[0]) if needs else histogram.observables
             yield _Result(name, steps.Binned(what, histogram.bins), histogram.given(), needs)
+        for name, projection in getattr(config, "projections", {}).items():
+            stage = estimators[projection.score]
+            projected = steps.Projected(self._estimator(stage), projection.given(without=("score",)))
+            yield _Result(name, projected, projection.given(), (stage,))
         for name in simple:
             yield _Result(name, name)
         if config.exact:

@@ -16,39 +16,46 @@ from columnminer.learn.estimators import load_estimator, trained_members
 from columnminer.model.setup import Setup
 from columnminer.pipeline import steps
 from columnminer.pipeline.overview import load_overview
-from columnminer.pipeline.results import load_agreement, load_information, load_limits
+from columnminer.pipeline.results import load_agreement, load_information, load_limits, load_spread
+from columnminer.pipeline.stages import Workspace
 from columnminer.pipeline.tables import (
     agreement_table,
     benchmark_table,
     check_table,
     cut_flow_table,
+    estimator_table,
     file_table,
     information_table,
     interval_table,
     parameter_table,
     point_table,
     sample_table,
+    sampling_table,
+    warning_table,
 )
 from columnminer.show.checks import plot_checks
 from columnminer.show.distributions import plot_distribution
 from columnminer.show.fisher import plot_information
-from columnminer.show.learning import plot_agreement, plot_learning
+from columnminer.show.learning import plot_agreement, plot_learning, plot_members, plot_spread
 from columnminer.show.limits import plot_limits
 from columnminer.show.morphing import plot_morphing_basis
 from columnminer.show.report import Paragraph, Picture, Section, Table, write_report
 from columnminer.store.eventstore import EventStore
+from columnminer.store.samplestore import SampleStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from columnminer.infer.information import Information
     from columnminer.infer.limits import Limits
-    from columnminer.learn.history import History
+    from columnminer.learn.calibration import CalibratedRatio
+    from columnminer.learn.ensembles import Ensemble
+    from columnminer.learn.estimator import Estimator
+    from columnminer.learn.information import Information
     from columnminer.learn.verdicts import Check
     from columnminer.pipeline.configuration import AnalysisConfig
     from columnminer.pipeline.overview import Overview
-    from columnminer.pipeline.results import Agreement
+    from columnminer.pipeline.results import Agreement, Spread
     from columnminer.show.report import Item
 
 __all__ = ["Results", "load_results", "report", "result_tables"]
@@ -72,27 +79,38 @@ class Results:
         The simulated events.
     overview : Overview
         Cross sections, effective sample sizes, distributions.
-    histories : dict
-        Name of an estimator -> how its training went.
-    checks : dict
-        Name of an estimator -> what its checks found.
+    samplings : dict
+        Name of a sampling -> the events that were drawn.
+    estimators : dict
+        Name -> estimator, ensemble or calibrated estimator, with the history of its training and its checks.
+    spreads : dict
+        Name of an ensemble -> how much its members differ.
     agreements : dict
         Name of an estimator -> how it compares with the exact likelihood.
     limits, observed_limits : dict
         Name of an analysis -> its limits.
     information : dict
         Name of an analysis -> its Fisher information.
+    warnings : dict
+        Name of a stage -> what was warned of when it was made.
     """
 
     setup: Setup
     store: EventStore
     overview: Overview
-    histories: dict[str, History]
-    checks: dict[str, tuple[Check, ...]]
+    samplings: dict[str, SampleStore]
+    estimators: dict[str, Estimator | Ensemble | CalibratedRatio]
+    spreads: dict[str, Spread]
     agreements: dict[str, Agreement]
     limits: dict[str, Limits]
     observed_limits: dict[str, Limits]
     information: dict[str, Information]
+    warnings: dict[str, tuple[str, ...]]
+
+    @property
+    def checks(self) -> dict[str, tuple[Check, ...]]:
+        """Name of an estimator -> what its checks found."""
+        return {name: estimator.checks for name, estimator in self.estimators.items()}
 
 
 def load_results(folder: Path, stages: Sequence[str]) -> Results:
@@ -102,16 +120,20 @@ def load_results(folder: Path, stages: Sequence[str]) -> Results:
         names = [stage for stage in stages if stage.startswith(f"{kind}/")]
         return {name.partition("/")[2]: reader(folder / name) for name in names}
 
+    spreads = read("estimators", load_spread)
+    warned = {stage: Workspace(folder).warnings(stage) for stage in stages}
     return Results(
         setup=Setup.load(folder / "setup" / "setup.json"),
         store=EventStore(folder / "events" / steps.STORE),
         overview=load_overview(folder / "overview"),
-        histories=read("estimators", lambda f: trained_members(load_estimator(f / steps.ESTIMATOR))[0].history),
-        checks=read("estimators", lambda f: load_estimator(f / steps.ESTIMATOR).checks),
+        samplings=read("sampling", lambda f: SampleStore(f / steps.SAMPLES)),
+        estimators=read("estimators", lambda f: load_estimator(f / steps.ESTIMATOR)),
+        spreads={name: spread for name, spread in spreads.items() if spread is not None},
         agreements=read("agreement", load_agreement),
         limits=read("limits", load_limits),
         observed_limits=read("observed_limits", load_limits),
         information=read("information", load_information),
+        warnings={stage: said for stage, said in warned.items() if said},
     )
 
 
@@ -134,9 +156,10 @@ def report(folder: Path, results: Callable[[], Results], title: str, config: Ana
     found = results()
     sections = [
         Section("Results", result_tables(found) or [Paragraph("No limits or information were asked for.")]),
+        *([Section("Warnings", [warning_table(found.warnings)])] if found.warnings else []),
         _setup(found),
         _events(found, config),
-        *([_training(found)] if found.histories else []),
+        *([_training(found)] if found.samplings else []),
         *([_limits(found, config)] if found.limits else []),
         *([_information(found, config)] if found.information else []),
         _provenance(found, config),
@@ -167,10 +190,24 @@ def _events(found: Results, config: AnalysisConfig) -> Section:
 
 
 def _training(found: Results) -> Section:
-    items: list[Item] = [
-        Picture(plot_learning(history), f"Training of {name}: loss by epoch; epoch {history.best_epoch + 1} was kept.")
-        for name, history in found.histories.items()
-    ]
+    items: list[Item] = [sampling_table(found.samplings)]
+    if found.estimators:
+        items.append(estimator_table(found.estimators))
+    for name, estimator in found.estimators.items():
+        histories = [member.history for member in trained_members(estimator)]
+        if len(histories) > 1:
+            caption = (
+                f"Training of {name}: loss on validation events of its {len(histories)} members, each on its own. "
+            )
+            items.append(Picture(plot_members(histories), f"{caption}Points: the epochs that were kept."))
+        else:
+            caption = f"Training of {name}: loss by epoch; epoch {histories[0].best_epoch + 1} was kept."
+            items.append(Picture(plot_learning(histories[0]), caption))
+    for name, spread in found.spreads.items():
+        note = f"RMS spread {spread.rms:.3g}\nRMS estimate {np.sqrt(np.mean(spread.estimate**2)):.3g}"
+        caption = f"{name}: how much its members differ from event to event, on events of the checks."
+        picture = plot_spread(spread.estimate, spread.spread, quantity=spread.quantity, note=note)
+        items.append(Picture(picture, caption))
     if any(found.checks.values()):
         items.append(check_table(found.checks))
     items += [

@@ -11,8 +11,9 @@ from scipy.interpolate import Akima1DInterpolator
 from scipy.stats import chi2
 
 from columnminer.errors import InputError
-from columnminer.infer.information import Information
 from columnminer.infer.limits import Grid, Limits
+from columnminer.learn.gold import required
+from columnminer.learn.information import Information
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,19 +21,29 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from columnminer.learn.ensembles import Ensemble
+    from columnminer.sample.samples import Samples
+
 __all__ = [
     "Agreement",
     "GridInterval",
+    "Spread",
     "agreement",
     "load_agreement",
+    "load_information",
     "load_limits",
+    "load_spread",
     "profile_intervals",
     "save_agreement",
+    "save_information",
     "save_limits",
+    "save_spread",
+    "spread_of",
 ]
 
 _ARRAYS = ("theta", "log_ratio", "log_ratio_kinematic", "log_ratio_rate", "p_value")
 _PER_CELL = 50
+_SPREAD_EVENTS = 10_000
 
 
 def save_limits(limits: Limits, folder: Path) -> None:
@@ -197,6 +208,66 @@ def agreement(quantity: str, exact: ArrayLike, estimated: ArrayLike) -> Agreemen
     x, y = np.asarray(exact, dtype=np.float64), np.asarray(estimated, dtype=np.float64)
     rms = float(np.sqrt(np.mean((y - x) ** 2)))
     return Agreement(quantity, x, y, rms, float(np.corrcoef(x.ravel(), y.ravel())[0, 1]))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much the members of an ensemble differ.
+
+    Attributes
+    ----------
+    quantity : str
+        What they estimate.
+    estimate, spread : numpy.ndarray
+        (n,) mean of the members, and their standard deviation, for events (and parameters of a score).
+    """
+
+    quantity: str
+    estimate: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+    @property
+    def rms(self) -> float:
+        """Root of the mean squared spread."""
+        return float(np.sqrt(np.mean(self.spread**2)))
+
+
+def spread_of(ensemble: Ensemble, samples: Samples) -> Spread:
+    """Look how much the members differ on (at most 10,000) events: log ratios at their points, or scores.
+
+    Components of a score are given in units of the standard deviation of their mean.
+    """
+    few = samples.take(slice(_SPREAD_EVENTS))
+    x, names = few.x, few.feature_names
+    if ensemble.estimates == "score":
+        mean = ensemble.score(x, names=names)
+        variance = np.einsum("nii->ni", ensemble.score_covariance(x, names=names))
+        size = np.maximum(mean.std(axis=0), 1e-300)
+        return Spread("score / standard deviation", (mean / size).ravel(), (np.sqrt(variance) / size).ravel())
+    theta0 = required(few, "theta0", "the spread of an ensemble")
+    points = [theta0]
+    if ensemble.estimates == "double ratio":
+        points.append(required(few, "theta1", "the spread of an ensemble"))
+    elif ensemble.estimates == "density":
+        points.append(ensemble.reference)
+    mean = ensemble.log_ratio(x, *points, names=names)
+    return Spread("log likelihood ratio", mean, np.sqrt(ensemble.log_ratio_variance(x, *points, names=names)))
+
+
+def save_spread(result: Spread, folder: Path) -> None:
+    """Write a spread as ``spread.json`` and ``spread.npz``."""
+    document = {"quantity": result.quantity, "rms": result.rms}
+    (folder / "spread.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    np.savez(folder / "spread.npz", estimate=result.estimate, spread=result.spread)
+
+
+def load_spread(folder: Path) -> Spread | None:
+    """Read what `save_spread` wrote; None where there is none, as of a single estimator."""
+    if not (folder / "spread.json").is_file():
+        return None
+    document = json.loads((folder / "spread.json").read_text(encoding="utf-8"))
+    with np.load(folder / "spread.npz") as arrays:
+        return Spread(document["quantity"], arrays["estimate"], arrays["spread"])
 
 
 def save_agreement(result: Agreement, folder: Path) -> None:

@@ -13,18 +13,19 @@ import hashlib
 import json
 import shutil
 import sys
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from columnminer.errors import InputError, OutputExistsError
+from columnminer.errors import ColumnMinerWarning, InputError, OutputExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["Stage", "Workspace"]
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised when the meaning of a stage's options or outputs changes: every stage made before is then made again."""
 _MARKER = ".columnminer"
 _RECORD = "stage.json"
@@ -124,7 +125,8 @@ class Workspace:
         if (partial / _RECORD).is_file():  # complete, but killed before it could be published
             self._publish(partial, self.path(stage))
             return self.path(stage)
-        stage.make(partial)
+        with _heard() as said:
+            stage.make(partial)
         record = {
             "format": _FORMAT,
             "stage": stage.name,
@@ -132,6 +134,7 @@ class Workspace:
             "options": stage.options,
             "needs": {need.name: self.key(need) for need in stage.needs},
             "files": [{"name": path.name, "sha256": self._file_hash(path)} for path in stage.files],
+            "warnings": list(dict.fromkeys(said)),
         }
         (partial / _RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         self._publish(partial, self.path(stage))
@@ -149,6 +152,11 @@ class Workspace:
             shutil.rmtree(old, ignore_errors=True)
         else:
             made.rename(place)
+
+    def warnings(self, name: str) -> tuple[str, ...]:
+        """Return what was warned of when the output of the stage `name` was made, if it is there."""
+        record = self.folder / name / _RECORD
+        return tuple(json.loads(record.read_text(encoding="utf-8"))["warnings"]) if record.is_file() else ()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -195,3 +203,19 @@ class Workspace:
             temporary.write_text(json.dumps({**known, name: entry}), encoding="utf-8")
             temporary.replace(cache)
         return str(entry[1])
+
+
+@contextlib.contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Collect our warnings, which are shown as ever: who reads the output later did not see the terminal."""
+    said: list[str] = []
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
+            if issubclass(category, ColumnMinerWarning):
+                said.append(str(message))
+            shown(message, category, *place, **options)
+
+        warnings.showwarning = show
+        yield said

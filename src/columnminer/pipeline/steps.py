@@ -11,68 +11,50 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from columnminer.infer.fisher import FisherInformation
 from columnminer.infer.limits import Grid, expected_limits, observed_limits
-from columnminer.learn.checks import check
-from columnminer.learn.estimator import Estimator
-from columnminer.learn.estimators import RatioEstimator, ScoreEstimator, load_estimator
+from columnminer.infer.projection import ScoreProjection
+from columnminer.learn.denominators import ratio_to
+from columnminer.learn.estimators import load_estimator
 from columnminer.pipeline.overview import save_overview, take_overview
-from columnminer.pipeline.results import agreement, save_agreement, save_information, save_limits
+from columnminer.pipeline.results import save_information, save_limits
 from columnminer.processing import process
 from columnminer.run.tasks import run_tasks
-from columnminer.sample.sampling import sample_local, sample_ratio, sample_test
 from columnminer.store.eventstore import EventStore
-from columnminer.store.samplestore import SampleStore
 from columnminer.streams import seed_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from distributed import Client
+    from numpy.typing import NDArray
 
     from columnminer.generate.drellyan import DrellYan
-    from columnminer.model.priors import Prior
     from columnminer.model.setup import Setup
     from columnminer.observe.selection import Selection
     from columnminer.pipeline.configuration import InformationConfig, LimitsConfig
-    from columnminer.sample.samples import Samples
     from columnminer.store.samples import Sample
 
 __all__ = [
-    "CHECK_EVENTS",
     "ESTIMATOR",
     "SAMPLES",
     "STORE",
     "Binned",
+    "Projected",
     "Running",
-    "compare",
-    "draw_local",
-    "draw_ratio",
     "event_file",
     "find_information",
     "find_limits",
     "generate_events",
-    "held_out_local",
-    "held_out_ratio",
     "overview",
     "process_events",
-    "train",
     "write_setup",
 ]
 
 STORE = "events.zarr"
 SAMPLES = "samples.zarr"
 ESTIMATOR = "estimator"
-
-CHECK_EVENTS = 40_000
-"""Events that estimators are checked on, unless they were trained on fewer."""
-
-_AGREEMENT_EVENTS = 10_000
-_AGREEMENT_POINTS = 25
-_CONSTRUCTED = ("hidden", "activation", "dropout", "features", "scale_parameters")
-"""Options of an estimator that belong to the network, and not to its training."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +90,22 @@ class Binned:
 
     what: Any
     bins: Any
+
+
+@dataclass(frozen=True)
+class Projected:
+    """What a projection of the score is made of.
+
+    Attributes
+    ----------
+    what : Path
+        Folder of a score estimator.
+    options : mapping
+        Of `columnminer.infer.projection.ScoreProjection`.
+    """
+
+    what: Path
+    options: Mapping[str, Any]
 
 
 def write_setup(folder: Path, setup: Setup) -> None:
@@ -161,72 +159,12 @@ def process_events(
     )
 
 
-def draw_ratio(folder: Path, store: Path, theta0: Prior | None, options: Mapping[str, Any]) -> None:
-    """Write training events of ratio estimators."""
-    if not (folder / SAMPLES).exists():
-        sample_ratio(EventStore(store), theta0=theta0, out=folder / SAMPLES, **options)
-
-
-def draw_local(folder: Path, store: Path, options: Mapping[str, Any]) -> None:
-    """Write training events of score estimators."""
-    if not (folder / SAMPLES).exists():
-        sample_local(EventStore(store), out=folder / SAMPLES, **options)
-
-
-def held_out_ratio(store: Path, theta0: Prior | None, options: Mapping[str, Any]) -> Samples:
-    """Return events that check ratio estimators, drawn as those of the training but from others."""
-    return sample_ratio(EventStore(store), theta0=theta0, **_of_validation(options))
-
-
-def held_out_local(store: Path, options: Mapping[str, Any]) -> Samples:
-    """Return events that check score estimators, drawn as those of the training but from others."""
-    return sample_local(EventStore(store), **_of_validation(options))
-
-
-def _of_validation(options: Mapping[str, Any]) -> dict[str, Any]:
-    seed = seed_sequence(options["seed"], "checks")
-    return {**options, "n": min(options["n"], CHECK_EVENTS), "seed": seed, "partition": "validation"}
-
-
-def train(
-    folder: Path, samples: Path, options: Mapping[str, Any], running: Running, *, held_out: Callable[[], Samples]
-) -> None:
-    """Train one estimator, from its last checkpoint if there is one, check it on other events, and save it."""
-    built = {name: options[name] for name in _CONSTRUCTED if name in options}
-    training = {name: value for name, value in options.items() if name not in built}
-    checkpoint = folder / "checkpoint"
-    estimator = (ScoreEstimator if options["method"] == "sally" else RatioEstimator)(**built)
-    estimator.fit(SampleStore(samples), progress=running.progress, checkpoint=checkpoint, **training)
-    check(estimator, held_out(), seed=options["seed"])
-    estimator.save(folder / ESTIMATOR, replace=True)
-    checkpoint.unlink(missing_ok=True)
-
-
-def compare(folder: Path, *, store: Path, estimator: Path, exact: DrellYan, theta0: Prior | None, seed: int) -> None:
-    """Compare an estimator with the exact likelihood, on test events drawn at its reference point.
-
-    Log likelihood ratios are taken at points drawn from `theta0`, scores at the reference point.
-    """
-    events, learned = EventStore(store), Estimator.load(estimator)
-    n = min(_AGREEMENT_EVENTS, events.n_events("test"))
-    n_par = len(events.setup.parameter_names)  # a score may have nuisance parameters behind those
-    reference = learned.reference[:n_par]
-    x = np.asarray(sample_test(events, reference, n, seed=seed).x, dtype=np.float64)
-    names = events.observable_names
-    if isinstance(learned, RatioEstimator) and theta0 is not None:
-        points = theta0.sample(_AGREEMENT_POINTS, np.random.default_rng(seed_sequence(seed, "agreement")))
-        estimated = learned.log_ratio(x, points, pairing="grid", names=names)
-        truth = exact.log_ratio(x, points, reference, pairing="grid", names=names)
-        save_agreement(agreement("log likelihood ratio", truth, estimated), folder)
-    else:
-        truth = exact.score(x, reference, names=names)
-        save_agreement(agreement("score", truth, learned.score(x, names=names)[:, :n_par]), folder)
-
-
 def find_limits(folder: Path, store: Path, what: Any, config: LimitsConfig, observed: Path | None = None) -> None:
     """Write expected limits, or observed ones if there is a store of recorded events."""
     events = EventStore(store)
-    used, bins = _loaded(what)
+    used, bins = _loaded(what, events.setup.theta(config.theta_true))
+    if isinstance(what, Projected):
+        used = ScoreProjection(events, used, **what.options, cuts=config.cuts, efficiencies=config.efficiencies)
     grid = Grid([config.grid[name] for name in events.setup.parameter_names])
     rate = config.include_rate or used == "rate"
     nuisances = config.nuisances and isinstance(what, Binned | str)
@@ -250,7 +188,7 @@ def find_limits(folder: Path, store: Path, what: Any, config: LimitsConfig, obse
 def find_information(folder: Path, store: Path, what: Any, config: InformationConfig) -> None:
     """Write one Fisher information: of the truth, the rate, a histogram, or an estimator."""
     fisher = FisherInformation(EventStore(store), config.luminosity, cuts=config.cuts, efficiencies=config.efficiencies)
-    used, bins = _loaded(what)
+    used, bins = _loaded(what, fisher.store.setup.theta(config.theta))
     if isinstance(what, Binned):
         result = fisher.histogram(config.theta, used, bins=bins)
     elif isinstance(used, str):
@@ -261,10 +199,16 @@ def find_information(folder: Path, store: Path, what: Any, config: InformationCo
     save_information(result + fisher.constraints() if fisher.store.nuisance_names else result, folder)
 
 
-def _loaded(what: Any) -> tuple[Any, Any]:
-    """Return what a result is made with, estimators read from their folders, and its bins."""
-    inner, bins = (what.what, what.bins) if isinstance(what, Binned) else (what, None)
-    return (load_estimator(inner) if isinstance(inner, Path) else inner), bins
+def _loaded(what: Any, reference: NDArray[np.float64]) -> tuple[Any, Any]:
+    """Return what a result is made with, estimators read from their folders, and its bins.
+
+    Ratios between any two points are taken to the reference.
+    """
+    inner, bins = what.what if isinstance(what, Binned | Projected) else what, getattr(what, "bins", None)
+    if not isinstance(inner, Path):
+        return inner, bins
+    estimator = load_estimator(inner)
+    return (ratio_to(estimator, reference) if estimator.estimates in {"double ratio", "density"} else estimator), bins
 
 
 def overview(folder: Path, store: Path, thetas: Mapping[str, Any], observables: Sequence[str]) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from columnminer.learn.calibration import CalibratedRatio
+from columnminer.learn.estimators import trained_members
 from columnminer.observe.cutflow import CutFlow
 from columnminer.pipeline.results import profile_intervals
 from columnminer.show.report import Table
@@ -13,25 +15,32 @@ from columnminer.show.report import Table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from columnminer.infer.information import Information
     from columnminer.infer.limits import Limits
+    from columnminer.learn.ensembles import Ensemble
+    from columnminer.learn.estimator import Estimator
+    from columnminer.learn.information import Information
     from columnminer.learn.verdicts import Check
     from columnminer.model.setup import Setup
     from columnminer.pipeline.overview import Overview
     from columnminer.pipeline.results import Agreement
     from columnminer.store.eventstore import EventStore
+    from columnminer.store.samplestore import SampleStore
 
 __all__ = [
     "agreement_table",
     "benchmark_table",
+    "calibration_of",
     "check_table",
     "cut_flow_table",
+    "estimator_table",
     "file_table",
     "information_table",
     "interval_table",
     "parameter_table",
     "point_table",
     "sample_table",
+    "sampling_table",
+    "warning_table",
 ]
 
 _LEVELS = (0.68, 0.95)
@@ -98,11 +107,70 @@ def point_table(overview: Overview, n_events: int) -> Table:
             f"{overview.error[name]:.2g}",
             f"{overview.n_effective[name]:.0f}",
             f"{overview.n_effective[name] / n_events:.1%}",
+            f"{overview.negative[name]:.2%}",
         ]
         for name, value in overview.cross_section.items()
     ]
     caption = "After the selection. As many unweighted events as are effective would have the same relative error."
-    return Table(["parameter point", "cross section [pb]", "error [pb]", "effective events", "of all"], rows, caption)
+    head = ["parameter point", "cross section [pb]", "error [pb]", "effective events", "of all", "negative weights"]
+    return Table(head, rows, caption + " Negative weights: their share of the sum of absolute weights.")
+
+
+def sampling_table(samplings: Mapping[str, SampleStore]) -> Table:
+    """Return what was drawn to train on, and how many effective events were behind its parameter points."""
+    rows = []
+    for name, samples in samplings.items():
+        n_eff = np.sort(samples["n_eff"][:])
+        least, middle, most = (f"{n_eff[i]:.0f}" for i in (0, len(n_eff) // 2, -1))
+        negative = f"{np.mean(samples['weights'][:] < 0):.2%}" if "weights" in samples else ""
+        drawn_from = str(samples.attributes["partition"])
+        rows.append([name, f"{len(samples)}", drawn_from, f"{len(n_eff)}", least, middle, most, negative])
+    head = ["sampling", "events", "drawn from", "points", "effective events, least", "median", "most"]
+    caption = "Training events, and the effective number of events behind each parameter point that they are drawn at."
+    return Table([*head, "drawn with negative sign"], rows, caption)
+
+
+def estimator_table(estimators: Mapping[str, Estimator | Ensemble | CalibratedRatio]) -> Table:
+    """Return what was trained, and how it fared."""
+    rows = []
+    for name, estimator in estimators.items():
+        members = trained_members(estimator)
+        first = members[0]
+        losses = [m.history.validation_loss.min() for m in members if len(m.history.validation_loss)]
+        seconds = {m.architecture: m.history.seconds for m in members}  # those of one are trained together
+        failed = sum(not check.passed for check in estimator.checks)
+        verdict = f"{failed} FAILED of {len(estimator.checks)}" if failed else f"all {len(estimator.checks)} passed"
+        rows.append(
+            [
+                name,
+                type(first).__name__,
+                str(first.fitted.training["method"]),
+                f"{len(members)}",
+                ", ".join(estimator.feature_names),
+                f"{sum(seconds.values()):.1f}",
+                f"{np.mean(losses):.5g}" if losses else "",
+                calibration_of(estimator),
+                verdict if estimator.checks else "none made",
+            ]
+        )
+    head = ["estimator", "kind", "method", "members", "features", "training [s]", "best validation loss"]
+    return Table(
+        [*head, "calibration", "checks"], rows, "Estimators; the loss of an ensemble is the mean of its members."
+    )
+
+
+def calibration_of(estimator: Estimator | Ensemble | CalibratedRatio) -> str:
+    """Say how an estimator is calibrated; nothing if it is not."""
+    if not isinstance(estimator, CalibratedRatio):
+        return ""
+    curve = "" if estimator.curve is None else f"curve with {len(estimator.curve.x)} knots, "
+    return f"{curve}normalised on {len(estimator.events)} events"
+
+
+def warning_table(warnings: Mapping[str, Sequence[str]]) -> Table:
+    """Return what was warned of, by stage."""
+    rows = [[stage, message] for stage, messages in warnings.items() for message in messages]
+    return Table(["stage", "warning"], rows, "What was warned of when the results were made.")
 
 
 def interval_table(limits: Mapping[str, Limits], caption: str) -> Table:
@@ -141,7 +209,7 @@ def check_table(checks: Mapping[str, Sequence[Check]]) -> Table:
         for check in made
     ]
     head = ["estimator", "check", "deviation", "error", "allowed", "verdict"]
-    return Table(head, rows, "Checks of the estimators, on validation events.")
+    return Table(head, rows, "Checks of the estimators, on events that they did not learn from.")
 
 
 def information_table(information: Mapping[str, Information]) -> Table:

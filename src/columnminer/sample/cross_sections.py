@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.sample.points import joint_points
+from columnminer.sample.replicas import checked_replica, multiplicities
 from columnminer.store.weights import CrossSection
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def cross_sections(
     n_theta: int = 1000,
     seed: Seed = 0,
     partition: str = "all",
+    replica: int | None = None,
 ) -> CrossSections:
     """Return the cross section after the selection, signal and backgrounds together, at each point.
 
@@ -60,6 +62,8 @@ def cross_sections(
         Points to draw from a prior.
     seed
         Of points that are drawn.
+    replica
+        Number of a bootstrap replica, as in `draw.DrawOptions`; None: each event counts once.
 
     Raises
     ------
@@ -67,16 +71,17 @@ def cross_sections(
         If points are not what they should be, or the set-up has no weights at one.
     """
     thetas, nus = joint_points(theta, nu, store, n_theta=n_theta, n=sys.maxsize, seed=seed, name="theta")
-    if len(np.unique(nus, axis=0)) <= 1:
+    if checked_replica(replica) is None and len(np.unique(nus, axis=0)) <= 1:
         one = store.xsec(thetas, nus[0], partition)
         return CrossSections(one.value, one.error, thetas, nus)
     store.xsec(thetas[:1], partition=partition)  # refuses recorded events and incomplete partitions
     value, squares = np.zeros((2, len(thetas)))
     for block in store.blocks(partition):
+        times = np.ones(len(block)) if replica is None else multiplicities(replica, block.indices)
         step = max(_CHUNK // len(block), 1)
         for start in range(0, len(thetas), step):
             some = slice(start, start + step)
             weights = block.weights(thetas[some], nus[some])
-            value[some] += weights.sum(axis=1)
-            squares[some] += np.einsum("pn,pn->p", weights, weights)
+            value[some] += np.einsum("pn,n->p", weights, times)
+            squares[some] += np.einsum("pn,pn,n->p", weights, weights, times)
     return CrossSections(value, np.sqrt(squares), thetas, nus)

@@ -1,8 +1,8 @@
 """Unweighting: events drawn in proportion to their weight at a parameter point, for many points at once.
 
 Event e is drawn at theta with probability W_e(theta) / sum_e W_e(theta), independently each time, by inverting the
-cumulative sum of the weights. Events are read block by block, twice: once for the sums, once to draw. The random
-numbers belong to the point and the draw, so that neither the blocks nor what else is drawn matters to them.
+cumulative sum of the weights. Events are read block by block, twice: once for the sums, once to draw. A draw has a
+random number of its own, so that neither the blocks nor what else is drawn, where and by whom, matters to it.
 
 With nuisance parameters, points are pairs (theta, nu), and the weights at theta are multiplied with the factors of
 `model.systematics`; without them, nothing of that is looked at.
@@ -13,16 +13,14 @@ Negative weights have no probability. What is done with them has a name: "refuse
 
 from __future__ import annotations
 
-import logging
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 
-from columnminer.errors import ColumnMinerWarning, InputError, MissingError
-from columnminer.sample.nuisances import NuisanceSums, exponents, nuisance_sums, powers
-from columnminer.streams import key, uniform
+from columnminer.errors import InputError, MissingError
+from columnminer.sample.nuisances import NuisanceSums, exponents, nuisance_sums
+from columnminer.sample.replicas import checked_replica, multiplicities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,20 +29,11 @@ if TYPE_CHECKING:
 
     from columnminer.store.eventstore import EventStore
     from columnminer.store.weights import Block
-    from columnminer.streams import Seed
 
-__all__ = ["DrawOptions", "Draws", "Events", "NegativeWeights", "Sampler", "with_background"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["DrawOptions", "Events", "NegativeWeights", "PointSums", "Sampler", "with_background"]
 
 Item = TypeVar("Item")
 NegativeWeights: TypeAlias = Literal["clip", "refuse", "keep"]
-
-FEW_EVENTS = 100
-"""Fewer effective events than this at a point (cross-section errors above 10 %) are warned about."""
-
-_ROUNDING = 1e-9
-"""Negative weights that make a smaller share of the total than this are rounding errors of the morphing."""
 
 _IN_MEMORY = 1_000_000
 """Partitions of up to so many events are kept in memory between passes."""
@@ -65,6 +54,9 @@ class DrawOptions(TypedDict, total=False):
         and take cross sections from these. Default: from all events.
     trim : float or None
         Leave out events that carry more than 1 / trim of the total at a point. Distorts, and warns. Default: none.
+    replica : int or None
+        Number of a bootstrap replica, in which every stored event counts as often as a Poisson number of mean 1 says,
+        whatever the seed; see `replicas`. Default: None, each event counts once.
     dtype : type
         Precision of the arrays, numpy.float32 (the default) or numpy.float64.
     """
@@ -72,26 +64,55 @@ class DrawOptions(TypedDict, total=False):
     negative_weights: NegativeWeights
     closest_benchmark: bool
     trim: float | None
+    replica: int | None
     dtype: type[np.floating]
 
 
 @dataclass(frozen=True)
-class Draws:
-    """What is known of the points that events were drawn at.
+class PointSums:
+    """Sums over all events at the points that are drawn from.
 
     Attributes
     ----------
     totals : numpy.ndarray
         (n_points, n_benchmarks + 1) sums of the linear weights of all events that could have been drawn [pb].
-    n_eff : numpy.ndarray
-        (n_points,) effective number of events, (sum |W|)^2 / sum W^2.
+    drawn : numpy.ndarray
+        (n_points,) sum of what events are drawn in proportion to [pb].
+    squares : numpy.ndarray
+        (n_points,) sum of its squares.
     negative : numpy.ndarray
         (n_points,) sum of |W| over events with negative weight, relative to that over all that can be drawn.
+    limit : numpy.ndarray
+        (n_points,) heavier events are not drawn; infinite where nothing is trimmed.
+    trimmed : numpy.ndarray
+        (n_points,) share of the total that these events had.
     """
 
     totals: NDArray[np.float64]
-    n_eff: NDArray[np.float64]
+    drawn: NDArray[np.float64]
+    squares: NDArray[np.float64]
     negative: NDArray[np.float64]
+    limit: NDArray[np.float64]
+    trimmed: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, n_points: int, n_columns: int) -> PointSums:
+        """Return room for the sums at n_points."""
+        return cls(np.empty((n_points, n_columns)), *(np.empty(n_points) for _ in range(5)))
+
+    @property
+    def n_eff(self) -> NDArray[np.float64]:
+        """Effective number of events, (sum |W|)^2 / sum W^2, (n_points,)."""
+        return np.asarray(self.drawn**2 / self.squares)
+
+    def put(self, which: Any, sums: PointSums) -> None:
+        """Fill in the sums of some points."""
+        for name, values in vars(sums).items():
+            vars(self)[name][which] = values
+
+    def take(self, which: Any) -> PointSums:
+        """Return the sums of some points."""
+        return PointSums(**{name: values[which] for name, values in vars(self).items()})
 
 
 class Events:
@@ -99,7 +120,8 @@ class Events:
 
     The linear weights (n, n_benchmarks + 1) [pb] are benchmark weights of the signal and, in the last column, weights
     of backgrounds. The weight of an event at theta is their product with (w_1(theta), ..., w_nb(theta), 1). With
-    nuisances, the 2 n_nu columns of `nuisances.exponents` follow.
+    nuisances, the 2 n_nu columns of `nuisances.exponents` follow. In a bootstrap replica, the linear weights are
+    multiplied with the numbers of times that events count.
     """
 
     def __init__(
@@ -109,9 +131,10 @@ class Events:
         closest_to: NDArray[np.float64] | None = None,
         *,
         nuisances: bool = False,
+        replica: int | None = None,
     ) -> None:
         self._store, self._partition, self._closest_to = store, partition, closest_to
-        self._nuisances = nuisances
+        self._nuisances, self._replica = nuisances, replica
         self._kept: list[tuple[Block, NDArray[np.float64]]] | None = None
 
     def __iter__(self) -> Iterator[tuple[Block, NDArray[np.float64]]]:
@@ -125,6 +148,8 @@ class Events:
             columns = np.zeros((len(block), block.benchmark_weights.shape[1] + 1))
             columns[:, :-1] = np.where(block.background[:, np.newaxis], 0.0, block.benchmark_weights)
             columns[:, -1] = np.where(block.background, block.benchmark_weights[:, 0], 0.0)
+            if self._replica is not None:
+                columns *= multiplicities(self._replica, block.indices)[:, np.newaxis]
             yield block, np.concatenate([columns, exponents(block)], axis=1) if self._nuisances else columns
 
 
@@ -134,35 +159,35 @@ def with_background(coefficients: NDArray[np.float64], value: float = 1.0) -> ND
 
 
 class Sampler:
-    """Draws events of one partition of a store.
+    """Draws events of one partition of a store; it may travel to other processes, without the events that it keeps.
 
     Parameters
     ----------
     store, partition
         Where the events are.
-    seed
-        Of the draws.
     nuisances
-        Whether nuisance parameters take part: buffers of weights then hold the `nuisances.exponents` of the events too.
-    negative_weights, closest_benchmark, trim, dtype
+        Whether nuisance parameters take part: the columns of events then have their `nuisances.exponents` too.
+    negative_weights, closest_benchmark, trim, replica, dtype
         See `DrawOptions`.
 
     Raises
     ------
     InputError
         If an option is not known.
+    MissingError
+        If the events of the store were recorded, and have no weights.
     """
 
     def __init__(
         self,
         store: EventStore,
         partition: str,
-        seed: Seed,
         *,
         nuisances: bool = False,
         negative_weights: NegativeWeights = "clip",
         closest_benchmark: bool = False,
         trim: float | None = None,
+        replica: int | None = None,
         dtype: type[np.floating] = np.float32,
     ) -> None:
         if negative_weights not in {"clip", "refuse", "keep"}:
@@ -171,137 +196,113 @@ class Sampler:
         if trim is not None and not trim > 1.0:
             msg = f"trim must be above 1 (events with more than 1 / trim of the total are left out), not {trim!r}"
             raise InputError(msg)
-        self.store, self.partition, self.seed = store, partition, seed
+        if np.dtype(dtype) not in {np.dtype(np.float32), np.dtype(np.float64)}:
+            msg = f"dtype must be numpy.float32 or numpy.float64, not {dtype!r}"
+            raise InputError(msg)
+        if store.recorded:
+            msg = f"{store.path} holds recorded events, which have no weights to draw by: take them as they are"
+            raise MissingError(msg)
+        self.store, self.partition = store, partition
         self.negative_weights, self.closest_benchmark, self.trim = negative_weights, closest_benchmark, trim
-        self.nuisances, self.dtype = nuisances and bool(store.nuisances), dtype
+        self.replica, self.dtype = checked_replica(replica), np.dtype(dtype)
+        self.nuisances = nuisances and bool(store.nuisances)
         self._events: dict[str | None, Events] = {}
 
-    def buffers(self, n: int) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
-        """Return room for the observables and the columns of n events."""
-        n_columns = len(self.store.setup.benchmark_names) + 1 + 2 * len(self.store.nuisances) * self.nuisances
-        return np.empty((n, len(self.store.observable_names)), dtype=self.dtype), np.empty((n, n_columns))
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_events": {}}
 
-    def draw(
-        self,
-        points: NDArray[np.float64],
-        counts: NDArray[np.int64],
-        *,
-        name: str,
-        rows: NDArray[np.int64],
-        x: NDArray[np.floating],
-        weights: NDArray[np.float64],
-        nus: NDArray[np.float64] | None = None,
-    ) -> Draws:
-        """Draw `counts[i]` events at each of the points into `rows` of x and weights, in the order of the points.
+    @property
+    def options(self) -> dict[str, Any]:
+        """How events are drawn, as a JSON document."""
+        names = ("negative_weights", "closest_benchmark", "trim", "replica")
+        return {name: getattr(self, name) for name in names}
 
-        Parameters
-        ----------
-        points
-            (n_points, n_par).
-        counts
-            (n_points,).
-        name
-            Of the random stream.
-        rows
-            (sum of counts,) rows of x and weights.
-        x, weights
-            From `buffers`.
-        nus
-            (n_points, n_nu) nuisance parameters; None: all 0. Only for a sampler with nuisances.
+    def groups(self, theta: NDArray[np.float64]) -> list[tuple[str | None, NDArray[np.int64]]]:
+        """Return the points (n_points, n_par) that are drawn from the same events, with the benchmark of these."""
+        if not self.closest_benchmark:
+            return [(None, np.arange(len(theta)))]
+        nearest = np.array([self.store.closest_benchmark(point) for point in theta])
+        return [(name, np.flatnonzero(nearest == name)) for name in dict.fromkeys(nearest.tolist())]
+
+    def require_events(self, benchmark: str | None) -> None:
+        """Raise what reading the events of a benchmark would.
 
         Raises
         ------
-        InputError
-            If weights are negative and refused.
-        MissingError
-            If no event has a positive weight at a point, or the partition has no events.
-
-        Warns
-        -----
-        ColumnMinerWarning
-            If points have fewer than 100 effective events, or negative weights or trimmed events matter.
+        UnknownNameError, MissingError
+            If there is no such partition, or it has no events of the signal or of a background.
         """
-        coefficients = with_background(self.store.setup.weights(points))
-        point = np.repeat(np.arange(len(points)), counts)
-        ends = np.cumsum(counts)
-        uniforms = uniform(key(self.seed, "draw", name), point, np.arange(len(point)) - (ends - counts)[point])
-        draws = Draws(np.empty(coefficients.shape), np.empty(len(points)), np.empty(len(points)))
-        exponential = None if nus is None or not nus.any() else powers(nus)
-        for which, events in self._groups(points):
-            shifts = None if exponential is None else exponential[which]
-            group = _Group(events, coefficients[which], shifts, by_size=self.negative_weights == "keep")
+        next(iter(self.store.blocks(self.partition, size=1, closest_to=self._near(benchmark))), None)
+
+    def sums(
+        self, benchmark: str | None, coefficients: NDArray[np.float64], shifts: NDArray[np.float64] | None
+    ) -> PointSums:
+        """Return the sums at points of one group, by their coefficients and `nuisances.powers`."""
+        group = _Group(self._events_near(benchmark), coefficients, shifts, by_size=self.negative_weights == "keep")
+        group.sum()
+        everything, negative, limit = group.total, group.negative, np.full(len(coefficients), np.inf)
+        if self.trim is not None:
+            limit = group.limit = group.total / self.trim
             group.sum()
-            if self.trim is not None:
-                group.limit = group.total / self.trim
-                group.sum()
-            if not (group.total > 0.0).all():
-                none = int(which[(group.total <= 0.0).argmax()])
-                msg = f"no event has a positive weight at {_named(points, nus, none)}"
-                raise MissingError(msg)
-            draws.totals[which], draws.n_eff[which] = group.columns, group.total**2 / group.squares
-            draws.negative[which] = group.negative / group.total
-            firsts = (ends - counts)[which]
-            targets = [np.sort(uniforms[f : f + c]) for f, c in zip(firsts, counts[which], strict=True)]
-            for i, done, found, block, columns in group.pick(targets):
-                into = rows[firsts[i] + done : firsts[i] + done + len(found)]
-                x[into], weights[into] = block.x[found], columns[found]
-        self._report(points, nus, draws)
-        return draws
+        with np.errstate(divide="ignore", invalid="ignore"):  # points without weight are refused later, by name
+            negative, trimmed = negative / everything, 1.0 - group.total / everything
+        totals = np.broadcast_to(group.columns, coefficients.shape)
+        return PointSums(totals, group.total, group.squares, negative, limit, trimmed)
 
-    def nuisance_sums(self, points: NDArray[np.float64], nus: NDArray[np.float64]) -> NuisanceSums:
-        """Return sums over the events that are drawn from at each of the points (n, n_par), at nus (n, n_nu)."""
-        n_linear, n_nu = len(self.store.setup.benchmark_names) + 1, nus.shape[1]
-        sums = NuisanceSums(np.empty((len(nus), n_linear)), np.empty((len(nus), n_nu, n_linear)))
-        for which, events in self._groups(points):
-            some = nuisance_sums((columns for _, columns in events), nus[which])
-            sums.totals[which], sums.slopes[which] = some.totals, some.slopes
-        return sums
+    def draw(
+        self,
+        groups: list[tuple[str | None, NDArray[np.int64]]],
+        coefficients: NDArray[np.float64],
+        shifts: NDArray[np.float64] | None,
+        sums: PointSums,
+        uniforms: list[NDArray[np.float64]],
+    ) -> tuple[NDArray[np.floating], NDArray[np.float64]]:
+        """Draw events at some points.
 
-    def _groups(self, points: NDArray[np.float64]) -> Iterator[tuple[NDArray[np.int64], Events]]:
-        """Yield the points that are drawn from the same events, with these events."""
-        if not self.closest_benchmark:
-            yield np.arange(len(points)), self._events_near(None)
-            return
-        nearest = np.array([self.store.closest_benchmark(point) for point in points])
-        for name in dict.fromkeys(nearest.tolist()):
-            yield np.flatnonzero(nearest == name), self._events_near(name)
+        Parameters
+        ----------
+        groups
+            The points that are drawn from the same events.
+        coefficients, shifts, sums
+            Of the points.
+        uniforms
+            Random numbers of each point, between 0 and 1: one for each draw.
+
+        Returns
+        -------
+        tuple
+            Observables (n, n_observables) and columns of `Events` (n, n_columns), in the order of the random numbers.
+        """
+        ends = np.cumsum([len(u) for u in uniforms])
+        n, n_columns = int(ends[-1]), coefficients.shape[1] + (2 * len(self.store.nuisances) if self.nuisances else 0)
+        x = np.empty((n, len(self.store.observable_names)), dtype=self.dtype)
+        columns = np.empty((n, n_columns))
+        for benchmark, which in groups:
+            some = None if shifts is None else shifts[which]
+            events = self._events_near(benchmark)
+            group = _Group(events, coefficients[which], some, by_size=self.negative_weights == "keep")
+            group.total, group.limit = sums.drawn[which], sums.limit[which]
+            rows = [np.argsort(uniforms[i]) for i in which]
+            targets = [uniforms[i][r] for i, r in zip(which, rows, strict=True)]
+            rows = [r + (ends[i] - len(r)) for i, r in zip(which, rows, strict=True)]
+            for i, done, found, block, block_columns in group.pick(targets):
+                into = rows[i][done : done + len(found)]
+                x[into], columns[into] = block.x.take(found, axis=0), block_columns.take(found, axis=0)
+        return x, columns
+
+    def nuisance_sums(self, benchmark: str | None, nus: NDArray[np.float64]) -> NuisanceSums:
+        """Return sums over the events of a group at nus (n_nus, n_nu)."""
+        return nuisance_sums((columns for _, columns in self._events_near(benchmark)), nus)
+
+    def _near(self, benchmark: str | None) -> NDArray[np.float64] | None:
+        return None if benchmark is None else self.store.setup.theta(benchmark)
 
     def _events_near(self, benchmark: str | None) -> Events:
         if benchmark not in self._events:
-            near = None if benchmark is None else self.store.setup.theta(benchmark)
-            self._events[benchmark] = Events(self.store, self.partition, near, nuisances=self.nuisances)
-        return self._events[benchmark]
-
-    def _report(self, points: NDArray[np.float64], nus: NDArray[np.float64] | None, draws: Draws) -> None:
-        """Say what may be wrong with the draws."""
-        negative = float(draws.negative.max())
-        if negative > _ROUNDING:
-            worst = _named(points, nus, int(draws.negative.argmax()))
-            share = f"negative weights make up to {negative:.2%} of the total at {worst}"
-            if self.negative_weights == "refuse":
-                msg = f'{share}: choose negative_weights="clip" or "keep"'
-                raise InputError(msg)
-            treatment = "they are drawn with their sign" if self.negative_weights == "keep" else "they count as zero"
-            warnings.warn(f"{share}; {treatment}", ColumnMinerWarning, stacklevel=5)
-        if self.trim is not None:
-            msg = f"events with more than 1 / {self.trim:g} of the total are left out: distributions are distorted"
-            warnings.warn(msg, ColumnMinerWarning, stacklevel=5)
-        few = draws.n_eff < FEW_EVENTS
-        if few.any():
-            least = int(draws.n_eff.argmin())
-            msg = (
-                f"{few.sum()} of {len(points)} parameter points have fewer than {FEW_EVENTS} effective events, down to "
-                f"{draws.n_eff[least]:.1f} at {_named(points, nus, least)}, where the squared morphing weights sum to "
-                f"{self.store.setup.squared_weights(points[least])[0]:.3g}: stay closer to the benchmarks, or generate "
-                "events there"
+            self._events[benchmark] = Events(
+                self.store, self.partition, self._near(benchmark), nuisances=self.nuisances, replica=self.replica
             )
-            warnings.warn(msg, ColumnMinerWarning, stacklevel=5)
-        logger.info("effective number of events: %.0f to %.0f", draws.n_eff.min(), draws.n_eff.max())
-
-
-def _named(points: NDArray[np.float64], nus: NDArray[np.float64] | None, i: int) -> str:
-    """Return how a message names one of the points."""
-    return f"theta = {points[i]}" + ("" if nus is None else f", nu = {nus[i]}")
+        return self._events[benchmark]
 
 
 class _Group:
@@ -317,17 +318,21 @@ class _Group:
         """Yield a few points with the weights of their events, (n_points, n).
 
         The array is used again for the next points: fresh memory for each would cost more than the sums themselves.
+        One point alone is done twice, as BLAS rounds a product with a vector differently from one with a matrix, and
+        weights must not depend on which other points are there.
         """
         n_linear = self.coefficients.shape[1]
         step = max(_CHUNK // len(columns), 1)
-        buffer = np.empty((min(step, len(self.coefficients)), len(columns)))
+        buffer = np.empty((max(min(step, len(self.coefficients)), 2), len(columns)))
         transposed = np.ascontiguousarray(columns[:, :n_linear].T)
         for start in range(0, len(self.coefficients), step):
             which = slice(start, min(start + step, len(self.coefficients)))
-            weights = np.matmul(self.coefficients[which], transposed, out=buffer[: which.stop - start])
+            few = which if which.stop - start > 1 else [start, start]
+            weights = np.matmul(self.coefficients[few], transposed, out=buffer[: max(which.stop - start, 2)])
+            weights = weights[: which.stop - start]
             if self.powers is not None:
-                factors = self.powers[which] @ columns[:, n_linear:].T
-                weights *= np.exp(factors, out=factors)
+                factors = self.powers[few] @ columns[:, n_linear:].T
+                weights *= np.exp(factors, out=factors)[: len(weights)]
             yield which, weights
 
     def _make_probabilities(self, weights: NDArray[np.float64], which: slice) -> None:
@@ -336,11 +341,11 @@ class _Group:
             np.abs(weights, out=weights)
         else:
             np.maximum(weights, 0.0, out=weights)
-        if self.limit is not None:
+        if self.limit is not None and np.isfinite(self.limit[which]).any():
             weights[weights > self.limit[which, np.newaxis]] = 0.0
 
     def sum(self) -> None:
-        """Pass over the events for the sums behind `Draws`."""
+        """Pass over the events for the sums behind `PointSums`."""
         self.total, self.squares, self.signed = np.zeros((3, len(self.coefficients)))
         self.columns = np.zeros(self.coefficients.shape[1])
         for _, columns in self.events:
@@ -352,7 +357,7 @@ class _Group:
                 self.total[which] += weights.sum(axis=1)
                 self.squares[which] += np.einsum("pn,pn->p", weights, weights)
         if self.powers is None:  # then it is linear, and needs no pass
-            self.signed = self.coefficients @ self.columns
+            self.signed = np.einsum("pb,b->p", self.coefficients, self.columns)
 
     @property
     def negative(self) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The parameter points that drawn events are asked about, with what their gold needs to know of them."""
+"""Parameter points that events are drawn at and asked about, and the gold of events with regard to two of them."""
 
 from __future__ import annotations
 
@@ -9,103 +9,105 @@ import numpy as np
 
 from columnminer.sample.augment import joint_ratio, joint_score
 from columnminer.sample.draw import with_background
-from columnminer.sample.nuisances import nuisance_ratio, nuisance_score
+from columnminer.sample.nuisances import NuisanceSums, nuisance_ratio, nuisance_score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from columnminer.model.setup import Setup
-    from columnminer.sample.draw import Sampler
-    from columnminer.sample.nuisances import NuisanceSums
 
-__all__ = ["Hypotheses"]
+__all__ = ["Cases", "Hypotheses"]
 
 
 @dataclass(frozen=True)
 class Hypotheses:
-    """One point (theta, nu) for each case: where events were drawn, or what they are compared with.
+    """Points (theta, nu), with what makes weights of linear weights there.
 
     Attributes
     ----------
-    setup : Setup
-        What theta means.
     theta, nu : numpy.ndarray
         (n_points, n_par) and (n_points, n_nu).
-    which : numpy.ndarray
-        (n_cases,) which of them belongs to a case.
     coefficients : numpy.ndarray
-        (n_cases, n_columns) that make weights at theta of linear weights.
-    totals : numpy.ndarray
-        (n_cases, n_columns) sums of the linear weights, times the nuisance factors, over the events that could have
-        been drawn in that case [pb].
-    sums : NuisanceSums or None
-        Sums from which the totals are, with derivatives; None where no nuisance parameters take part.
+        (n_points, n_columns) that make weights at theta of linear weights.
+    gradients : numpy.ndarray or None
+        (n_points, n_par, n_columns) their derivatives, where scores are wanted.
     """
 
-    setup: Setup
     theta: NDArray[np.float64]
     nu: NDArray[np.float64]
-    which: NDArray[np.int64]
     coefficients: NDArray[np.float64]
+    gradients: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, setup: Setup, points: tuple[NDArray[np.float64], NDArray[np.float64]], *, scores: bool) -> Hypotheses:
+        """Return the hypotheses at theta (n_points, n_par) and nu (n_points, n_nu).
+
+        Raises
+        ------
+        MissingError
+            If the set-up has no weights, or no gradients if scores are wanted, at a point.
+        """
+        gradients = with_background(setup.weight_gradients(points[0]), 0.0) if scores else None
+        return cls(*points, with_background(setup.weights(points[0])), gradients)
+
+    def columns(self, *, shown: bool) -> NDArray[np.float64]:
+        """Return the points as columns of samples, with nuisance parameters if they show."""
+        return np.concatenate([self.theta, self.nu], axis=1) if shown else self.theta
+
+
+@dataclass(frozen=True)
+class Cases:
+    """One hypothesis for each of some cases, with the sums that normalise it.
+
+    Attributes
+    ----------
+    points : Hypotheses
+        At which.
+    which : numpy.ndarray
+        (n_cases,) the point of a case.
+    totals : numpy.ndarray
+        (n_cases, n_columns) sums of the linear weights over the events that could have been drawn in that case [pb].
+    sums : NuisanceSums or None
+        The same times the nuisance factors at nu, with derivatives; None where no nuisance parameters take part.
+    """
+
+    points: Hypotheses
+    which: NDArray[np.int64]
     totals: NDArray[np.float64]
     sums: NuisanceSums | None
 
-    @classmethod
-    def of(
-        cls,
-        sampler: Sampler,
-        points: tuple[NDArray[np.float64], NDArray[np.float64]],
-        which: NDArray[np.int64],
-        drawn_at: NDArray[np.float64],
-        totals: NDArray[np.float64],
-    ) -> Hypotheses:
-        """Return the hypotheses `points[which]`.
-
-        Parameters
-        ----------
-        sampler
-            That drew the events.
-        points
-            theta (n_points, n_par) and nu (n_points, n_nu).
-        which
-            (n_cases,).
-        drawn_at
-            (n_cases, n_par) theta at which the events of each case were drawn.
-        totals
-            (n_cases, n_columns) sums of linear weights over the events that could have been drawn.
-        """
-        (theta, nu), setup = points, sampler.store.setup
-        coefficients = with_background(setup.weights(theta))[which]
-        sums = sampler.nuisance_sums(drawn_at, nu[which]) if sampler.nuisances else None
-        return cls(setup, theta, nu, which, coefficients, totals if sums is None else sums.totals, sums)
+    def _normalisation(self) -> NDArray[np.float64]:
+        return self.totals if self.sums is None else self.sums.totals
 
     def ratio_to(
-        self, denominator: Hypotheses, weights: NDArray[np.float64], case: NDArray[np.int64]
+        self, denominator: Cases, weights: NDArray[np.float64], case: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """Return the joint ratio of each event with these columns, (n,), to the other hypothesis of its case."""
         linear, exponents = self._split(weights)
         ratio = joint_ratio(
             linear,
-            self.totals,
-            self.coefficients,
-            denominator.coefficients,
+            self._normalisation(),
+            self.points.coefficients[self.which],
+            denominator.points.coefficients[denominator.which],
             case,
-            denominator_totals=denominator.totals,
+            denominator_totals=denominator._normalisation(),
         )
         if self.sums is None:
             return ratio
-        return ratio * nuisance_ratio(exponents, self.nu[self.which], denominator.nu[denominator.which], case)
+        nu0, nu1 = self.points.nu[self.which], denominator.points.nu[denominator.which]
+        return ratio * nuisance_ratio(exponents, nu0, nu1, case)
 
     def score(self, weights: NDArray[np.float64], case: NDArray[np.int64], *, along_nu: bool) -> NDArray[np.float64]:
         """Return the joint score of each event with these columns, (n, n_par), or (n, n_par + n_nu) with nuisances."""
+        assert self.points.gradients is not None, "scores were not asked for"  # noqa: S101
         linear, exponents = self._split(weights)
-        gradients = with_background(self.setup.weight_gradients(self.theta), 0.0)[self.which]
-        score = joint_score(linear, self.totals, self.coefficients, gradients, case)
+        coefficients, gradients = self.points.coefficients[self.which], self.points.gradients[self.which]
+        score = joint_score(linear, self._normalisation(), coefficients, gradients, case)
         if self.sums is None or not along_nu:
             return score
-        nuisance = nuisance_score(exponents, self.sums, self.coefficients, self.nu[self.which], case)
+        nuisance = nuisance_score(exponents, self.sums, coefficients, self.points.nu[self.which], case)
         return np.concatenate([score, nuisance], axis=1)
 
     def _split(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        n_linear = self.coefficients.shape[1]
+        n_linear = self.points.coefficients.shape[1]
         return weights[:, :n_linear], weights[:, n_linear:]

@@ -13,6 +13,8 @@ import numpy as np
 
 from columnminer.errors import FileFormatError
 from columnminer.sample.samples import ARRAYS, Samples
+from columnminer.store.arrays import CHUNK
+from columnminer.store.samplestore import SampleStore
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,17 +25,25 @@ _COLUMNS = ("y", "r_xz", "weights")
 """Arrays (n,) here that are (n, 1) there."""
 
 
-def write_npy(samples: Samples, folder: str | Path, name: str) -> list[Path]:
-    """Write the arrays of samples into a folder, replacing files of these names, and return the files."""
+def write_npy(samples: Samples | SampleStore, folder: str | Path, name: str) -> list[Path]:
+    """Write the arrays of samples into a folder, replacing files of these names, and return the files.
+
+    Stored samples are copied piece by piece, and may be larger than memory.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    arrays = samples if isinstance(samples, SampleStore) else {a: getattr(samples, a) for a in samples.array_names}
     written = []
-    for array in ARRAYS:
-        values = getattr(samples, array)
-        if values is not None:
-            stem = "theta" if array == "theta0" and samples.theta1 is None else array
-            written.append(folder / f"{stem}_{name}.npy")
-            np.save(written[-1], values[:, np.newaxis] if array in _COLUMNS else values)
+    for array in (a for a in ARRAYS if a in arrays):
+        values = arrays[array]
+        stem = "theta" if array == "theta0" and "theta1" not in arrays else array
+        shape = (len(samples), 1) if array in _COLUMNS else values.shape
+        written.append(folder / f"{stem}_{name}.npy")
+        with written[-1].open("wb") as file:
+            header = {"descr": np.lib.format.dtype_to_descr(values.dtype), "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_2_0(file, header)
+            for start in range(0, len(samples), CHUNK):
+                np.asarray(values[start : start + CHUNK]).tofile(file)
     return written
 
 
@@ -45,6 +55,7 @@ def read_npy(
     *,
     store_hash: str = "",
     partition: str = "train",
+    nuisance_names: Sequence[str] = (),
 ) -> Samples:
     """Read the set called `name`, which MadMiner or `write_npy` wrote.
 
@@ -56,6 +67,8 @@ def read_npy(
         Names of the columns, which the files do not hold.
     store_hash, partition
         From which events it was drawn, as far as known.
+    nuisance_names
+        Which of the parameters are nuisances.
 
     Raises
     ------
@@ -83,6 +96,7 @@ def read_npy(
         **arrays,
         feature_names=tuple(feature_names),
         parameter_names=tuple(parameter_names),
+        nuisance_names=tuple(nuisance_names),
         store_hash=store_hash,
         partition=partition,
     )

@@ -57,6 +57,10 @@ class NuisanceSums:
     totals: NDArray[np.float64]
     slopes: NDArray[np.float64]
 
+    def take(self, which: slice) -> NuisanceSums:
+        """Return the sums at some points."""
+        return NuisanceSums(self.totals[which], self.slopes[which])
+
 
 def nuisance_sums(columns: Iterable[NDArray[np.float64]], nus: NDArray[np.float64]) -> NuisanceSums:
     """Sum over events.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from columnminer.errors import InputError
 from columnminer.model.crosssection import CrossSectionPolynomial
-from columnminer.store.samplestore import SampleStore
+from columnminer.store.samplestore import PER_SET, SampleStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,15 +46,22 @@ class Samples:
         (n,) +-1 where events of negative weight were kept with their sign; None: all events count alike.
     n_eff : numpy.ndarray or None
         (n_points,) effective number of events behind each point that was drawn from, numerator points first.
+    negative : numpy.ndarray or None
+        (n_points,) share that events of negative weight have in the total at these points; what became of them stands
+        in the options.
+    options : dict
+        How events were drawn: the fields of `draw.DrawOptions` but dtype.
     store_hash, partition : str
         Which events were drawn: content hash of the store, and name of its partition.
     cross_section : CrossSectionPolynomial or None
         Total cross section of signal and background at any theta; None where nothing is morphed.
+    nuisance_names : tuple of str
+        Which of the parameters are nuisances.
 
     Raises
     ------
     InputError
-        If the arrays do not fit together.
+        If the arrays do not fit together, or a nuisance is not among the parameters.
     """
 
     x: NDArray[np.floating]
@@ -68,9 +75,12 @@ class Samples:
     t_xz1: NDArray[np.floating] | None = None
     weights: NDArray[np.floating] | None = None
     n_eff: NDArray[np.float64] | None = None
+    negative: NDArray[np.float64] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
     store_hash: str = ""
     partition: str = ""
     cross_section: CrossSectionPolynomial | None = None
+    nuisance_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n, n_par = len(self.x), len(self.parameter_names)
@@ -85,12 +95,21 @@ class Samples:
                 )
                 raise InputError(msg)
 
+        if not set(self.nuisance_names) <= set(self.parameter_names):
+            msg = f"samples: the nuisances {', '.join(self.nuisance_names)} are not all among the parameters "
+            msg += ", ".join(self.parameter_names)
+            raise InputError(msg)
+
     def __len__(self) -> int:
         return len(self.x)
 
     def __repr__(self) -> str:
-        there = [name for name in ARRAYS if getattr(self, name) is not None]
-        return f"Samples({len(self)} events: {', '.join(there)})"
+        return f"Samples({len(self)} events: {', '.join(self.array_names)})"
+
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        """Names of the arrays that are there, of those with one row for each event."""
+        return tuple(name for name in ARRAYS if getattr(self, name) is not None)
 
     def take(self, events: slice | NDArray[np.integer] | NDArray[np.bool_]) -> Samples:
         """Return some of the events."""
@@ -108,11 +127,22 @@ class Samples:
         OutputExistsError
             If the output exists, and is not to be replaced.
         """
-        arrays = {name: getattr(self, name) for name in (*ARRAYS, "n_eff")}
-        names = {"feature_names": list(self.feature_names), "parameter_names": list(self.parameter_names)}
-        drawn_from = {"store_hash": self.store_hash, "partition": self.partition}
+        arrays = {name: getattr(self, name) for name in (*ARRAYS, *PER_SET)}
+        return SampleStore.write(path, arrays, self.attributes, replace=replace)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """All but the arrays, as a JSON document."""
         known = {} if self.cross_section is None else {"cross_section": self.cross_section.to_dict()}
-        return SampleStore.write(path, arrays, names | drawn_from | known, replace=replace)
+        return {
+            "feature_names": list(self.feature_names),
+            "parameter_names": list(self.parameter_names),
+            "nuisance_names": list(self.nuisance_names),
+            "store_hash": self.store_hash,
+            "partition": self.partition,
+            "options": self.options,
+            **known,
+        }
 
     @classmethod
     def of(cls, samples: Samples | SampleStore, events: slice | NDArray[np.integer] | None = None) -> Samples:
@@ -124,10 +154,12 @@ class Samples:
         xsec = samples.attributes.get("cross_section")
         return cls(
             **{name: np.asarray(values) for name, values in arrays.items()},
-            n_eff=np.asarray(samples["n_eff"][:]) if "n_eff" in samples else None,
+            **{name: np.asarray(samples[name][:]) for name in PER_SET if name in samples},
             feature_names=tuple(samples.attributes["feature_names"]),
             parameter_names=tuple(samples.attributes["parameter_names"]),
             store_hash=samples.attributes["store_hash"],
             partition=samples.attributes["partition"],
+            options=samples.attributes.get("options", {}),
             cross_section=None if xsec is None else CrossSectionPolynomial.from_dict(xsec),
+            nuisance_names=tuple(samples.attributes.get("nuisance_names", ())),
         )

@@ -18,31 +18,37 @@ them behind those of theta, and scores in their directions. With ``nuisance_scor
 the scores are about theta alone, so that what is learned from events with random nu is averaged over nu. By default
 ("auto") ratio samples have nuisance parameters where nu is given, as a network cannot learn from an input that is
 always 0, and local samples where the store has them.
+
+A sample may be larger than memory: with ``out`` it is drawn block by block, shuffled on disk and published as one
+`SampleStore`, which is what is returned then. With ``workers`` or a ``client`` the blocks are drawn side by side. The
+same seed gives the same sample, bit by bit, either way; see `mining`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
 import numpy as np
 
 from columnminer.errors import InputError, MissingError
 from columnminer.model.crosssection import CrossSectionPolynomial
-from columnminer.sample.augment import signs
-from columnminer.sample.draw import Sampler, with_background
-from columnminer.sample.hypotheses import Hypotheses
-from columnminer.sample.points import counts, joint_points
+from columnminer.run.tasks import run_tasks
+from columnminer.sample.draw import DrawOptions, Sampler
+from columnminer.sample.mining import Mine, RunTasks, mined, mined_into
+from columnminer.sample.rows import Source, compared_sources, single_source
 from columnminer.sample.samples import Samples
-from columnminer.streams import seed_sequence
+from columnminer.store.commit import require_free
+from columnminer.store.samplestore import PER_SET
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
+    from distributed import Client
 
     from columnminer.model.setup import Setup
-    from columnminer.sample.draw import DrawOptions
     from columnminer.store.eventstore import EventStore
+    from columnminer.store.samplestore import SampleStore
     from columnminer.streams import Seed
 
 __all__ = [
@@ -56,8 +62,47 @@ __all__ = [
 ]
 
 NuisanceScore: TypeAlias = bool | Literal["auto"]
+Out: TypeAlias = str | Path
 
 
+class _Options(DrawOptions, total=False):
+    """What all functions take, for the type of what they return."""
+
+    n_theta: int | None
+    seed: Seed
+    partition: str
+    client: Client | None
+    workers: int
+    progress: bool
+
+
+class _PointOptions(_Options, total=False):
+    nu: Any
+
+
+class _LocalOptions(_PointOptions, total=False):
+    nuisance_score: NuisanceScore
+
+
+class _RatioOptions(_Options, total=False):
+    nu0: Any
+    nu1: Any
+    nuisance_score: NuisanceScore
+
+
+class _DoubleOptions(_RatioOptions, total=False):
+    additional: Any
+    nu_additional: Any
+
+
+@overload
+def sample_ratio(
+    store: EventStore, theta0: Any, theta1: Any, n: int, *, out: None = None, **options: Unpack[_RatioOptions]
+) -> Samples: ...
+@overload
+def sample_ratio(
+    store: EventStore, theta0: Any, theta1: Any, n: int, *, out: Out, **options: Unpack[_RatioOptions]
+) -> SampleStore: ...
 def sample_ratio(
     store: EventStore,
     theta0: Any,
@@ -70,9 +115,12 @@ def sample_ratio(
     n_theta: int | None = 1000,
     seed: Seed = 0,
     partition: str = "train",
-    out: str | Path | None = None,
+    out: Out | None = None,
+    client: Client | None = None,
+    workers: int = 1,
+    progress: bool = False,
     **options: Unpack[DrawOptions],
-) -> Samples:
+) -> Samples | SampleStore:
     """Draw half of n events from numerator points theta0 and half from denominator points theta1, with their gold.
 
     Points are paired in turn: with one theta1, each theta0 has as many events of either class.
@@ -94,14 +142,19 @@ def sample_ratio(
     seed
         Of the points, the draws and the order of the events.
     out
-        Folder of a SampleStore to write the samples to as well.
+        Folder of a SampleStore to write the samples to, instead of returning them in memory.
+    client, workers
+        A `distributed.Client` to draw on, or the number of processes here.
+    progress
+        Whether to show progress.
     **options
-        Fields of `draw.DrawOptions`: negative_weights, closest_benchmark, trim, dtype.
+        Fields of `draw.DrawOptions`: negative_weights, closest_benchmark, trim, replica, dtype.
 
     Returns
     -------
-    Samples
-        In random order: x, theta0, theta1, y, r_xz and, where the set-up has gradients, t_xz.
+    Samples or SampleStore
+        In random order: x, theta0, theta1, y, r_xz and, where the set-up has gradients, t_xz. A SampleStore if `out` is
+        given.
 
     Raises
     ------
@@ -110,48 +163,96 @@ def sample_ratio(
         nuisance parameters that could show.
     OutputExistsError
         If `out` exists.
+    TaskError
+        If blocks cannot be drawn.
 
     Warns
     -----
     ColumnMinerWarning
         If some points have too few effective events, or weights were clipped or trimmed.
     """
-    scores = ("t_xz",) if _has_gradients(store.setup) else ()
     given = nu0 is not None or nu1 is not None
     shown = _nuisances_show(nuisance_score, store, auto=given)
-    sampler = Sampler(store, partition, seed, nuisances=given or shown, **options)
-    return _written(_ratio(sampler, (theta0, theta1), (nu0, nu1), n, n_theta=n_theta, scores=scores, shown=shown), out)
+    sampler = Sampler(store, partition, nuisances=given or shown, **options)
+    scores = ("t_xz",) if _has_gradients(store.setup) else ()
+    sources = compared_sources(sampler, [(theta0, nu0), (theta1, nu1)], n, n_theta=n_theta, seed=seed, scores=scores)
+    run = partial(run_tasks, client=client, workers=workers, progress=progress)
+    return _sample(sampler, sources, scores=scores, shown=shown, seed=seed, out=out, run=run)
 
 
+@overload
+def sample_double_ratio(
+    store: EventStore, theta0: Any, theta1: Any, n: int, *, out: None = None, **options: Unpack[_DoubleOptions]
+) -> Samples: ...
+@overload
+def sample_double_ratio(
+    store: EventStore, theta0: Any, theta1: Any, n: int, *, out: Out, **options: Unpack[_DoubleOptions]
+) -> SampleStore: ...
 def sample_double_ratio(
     store: EventStore,
     theta0: Any,
     theta1: Any,
     n: int,
     *,
+    additional: Any = None,
     nu0: Any = None,
     nu1: Any = None,
+    nu_additional: Any = None,
     nuisance_score: NuisanceScore = "auto",
     n_theta: int | None = 1000,
     seed: Seed = 0,
     partition: str = "train",
-    out: str | Path | None = None,
+    out: Out | None = None,
+    client: Client | None = None,
+    workers: int = 1,
+    progress: bool = False,
     **options: Unpack[DrawOptions],
-) -> Samples:
+) -> Samples | SampleStore:
     """Draw as `sample_ratio` does, with the joint scores t_xz at theta0 and t_xz1 at theta1.
+
+    Additional points make more of the drawn events. Each pair (theta0, theta1) has a third point a then, in turn, from
+    which events are drawn too, and every event becomes two rows, one for each pair of which its point is part:
+
+    =================  ==========================================
+    drawn from theta0  (theta0, theta1), y = 0; (theta0, a), y = 0
+    drawn from theta1  (theta0, theta1), y = 1; (a, theta1), y = 1
+    drawn from a       (theta0, a), y = 1; (a, theta1), y = 0
+    =================  ==========================================
+
+    So each of the three pairs has as many events of either of its classes, which is what labels and cross-entropies
+    with gold rest on: events of theta0 alone would tell an estimator that the pair (theta0, a) always has y = 0. The
+    two rows of an event are not independent, so that n rows are worth less than n events.
+
+    Parameters
+    ----------
+    n
+        Rows in all; with additional points an even number, or one less.
+    additional, nu_additional
+        Parameter points or a prior, and nuisance parameters that go with them, as theta0 and nu0; None: no more points.
 
     Raises
     ------
     MissingError
         If the set-up has no gradients at a point.
     """
-    scores = ("t_xz", "t_xz1")
-    given = nu0 is not None or nu1 is not None
+    given = any(nu is not None for nu in (nu0, nu1, nu_additional))
     shown = _nuisances_show(nuisance_score, store, auto=given)
-    sampler = Sampler(store, partition, seed, nuisances=given or shown, **options)
-    return _written(_ratio(sampler, (theta0, theta1), (nu0, nu1), n, n_theta=n_theta, scores=scores, shown=shown), out)
+    sampler = Sampler(store, partition, nuisances=given or shown, **options)
+    points = [(theta0, nu0), (theta1, nu1), *([] if additional is None else [(additional, nu_additional)])]
+    scores = ("t_xz", "t_xz1")
+    sources = compared_sources(sampler, points, n, n_theta=n_theta, seed=seed, scores=scores)
+    run = partial(run_tasks, client=client, workers=workers, progress=progress)
+    return _sample(sampler, sources, scores=scores, shown=shown, seed=seed, out=out, run=run)
 
 
+@overload
+def sample_local(
+    store: EventStore, theta: Any, n: int, *, out: None = None, **options: Unpack[_LocalOptions]
+) -> Samples: ...
+@overload
+def sample_local(
+    store: EventStore, theta: Any, n: int, *, out: Out, **options: Unpack[_LocalOptions]
+) -> SampleStore: ...
 def sample_local(
     store: EventStore,
     theta: Any,
@@ -162,16 +263,19 @@ def sample_local(
     n_theta: int | None = 1000,
     seed: Seed = 0,
     partition: str = "train",
-    out: str | Path | None = None,
+    out: Out | None = None,
+    client: Client | None = None,
+    workers: int = 1,
+    progress: bool = False,
     **options: Unpack[DrawOptions],
-) -> Samples:
+) -> Samples | SampleStore:
     """Draw n events at theta, with the joint score there; see `sample_ratio` for the arguments.
 
     By default nuisance parameters show if the store has any: the score is that of theta and of them.
 
     Returns
     -------
-    Samples
+    Samples or SampleStore
         In random order: x, theta0 (the point) and t_xz.
 
     Raises
@@ -180,32 +284,60 @@ def sample_local(
         If the set-up has no gradients at a point, or no event has weight there.
     """
     shown = _nuisances_show(nuisance_score, store, auto=bool(store.nuisances))
-    sampler = Sampler(store, partition, seed, nuisances=nu is not None or shown, **options)
-    return _written(_single(sampler, theta, nu, n, n_theta=n_theta, name="local", shown=shown), out)
+    sampler = Sampler(store, partition, nuisances=nu is not None or shown, **options)
+    scores = ("t_xz",)
+    sources = single_source(sampler, theta, nu, n, n_theta=n_theta, name="local", seed=seed, scores=scores)
+    run = partial(run_tasks, client=client, workers=workers, progress=progress)
+    return _sample(sampler, sources, scores=scores, shown=shown, seed=seed, out=out, run=run)
 
 
+@overload
+def sample_density(
+    store: EventStore, theta: Any, n: int, *, out: None = None, **options: Unpack[_LocalOptions]
+) -> Samples: ...
+@overload
+def sample_density(
+    store: EventStore, theta: Any, n: int, *, out: Out, **options: Unpack[_LocalOptions]
+) -> SampleStore: ...
 def sample_density(
     store: EventStore,
     theta: Any,
     n: int,
     *,
+    nu: Any = None,
+    nuisance_score: NuisanceScore = "auto",
     n_theta: int | None = 1000,
     seed: Seed = 0,
     partition: str = "train",
-    out: str | Path | None = None,
+    out: Out | None = None,
+    client: Client | None = None,
+    workers: int = 1,
+    progress: bool = False,
     **options: Unpack[DrawOptions],
-) -> Samples:
+) -> Samples | SampleStore:
     """Draw n events at many theta (from a prior, for instance); see `sample_ratio` for the arguments.
 
     Returns
     -------
-    Samples
+    Samples or SampleStore
         In random order: x, theta0 (the point) and, where the set-up has gradients, t_xz.
     """
-    sampler = Sampler(store, partition, seed, **options)
-    return _written(_single(sampler, theta, None, n, n_theta=n_theta, name="density", shown=False), out)
+    shown = _nuisances_show(nuisance_score, store, auto=nu is not None)
+    sampler = Sampler(store, partition, nuisances=nu is not None or shown, **options)
+    scores = ("t_xz",) if _has_gradients(store.setup) else ()
+    sources = single_source(sampler, theta, nu, n, n_theta=n_theta, name="density", seed=seed, scores=scores)
+    run = partial(run_tasks, client=client, workers=workers, progress=progress)
+    return _sample(sampler, sources, scores=scores, shown=shown, seed=seed, out=out, run=run)
 
 
+@overload
+def sample_plain(
+    store: EventStore, theta: Any, n: int, *, out: None = None, **options: Unpack[_PointOptions]
+) -> Samples: ...
+@overload
+def sample_plain(
+    store: EventStore, theta: Any, n: int, *, out: Out, **options: Unpack[_PointOptions]
+) -> SampleStore: ...
 def sample_plain(
     store: EventStore,
     theta: Any,
@@ -215,20 +347,33 @@ def sample_plain(
     n_theta: int | None = 1000,
     seed: Seed = 0,
     partition: str = "train",
-    out: str | Path | None = None,
+    out: Out | None = None,
+    client: Client | None = None,
+    workers: int = 1,
+    progress: bool = False,
     **options: Unpack[DrawOptions],
-) -> Samples:
+) -> Samples | SampleStore:
     """Draw n events at theta, without gold; see `sample_ratio` for the arguments.
 
     Returns
     -------
-    Samples
+    Samples or SampleStore
         In random order: x and theta0 (the point).
     """
-    sampler = Sampler(store, partition, seed, nuisances=nu is not None, **options)
-    return _written(_single(sampler, theta, nu, n, n_theta=n_theta, name="plain", shown=nu is not None), out)
+    sampler = Sampler(store, partition, nuisances=nu is not None, **options)
+    sources = single_source(sampler, theta, nu, n, n_theta=n_theta, name="plain", seed=seed, scores=())
+    run = partial(run_tasks, client=client, workers=workers, progress=progress)
+    return _sample(sampler, sources, scores=(), shown=nu is not None, seed=seed, out=out, run=run)
 
 
+@overload
+def sample_test(
+    store: EventStore, theta: Any, n: int, *, out: None = None, **options: Unpack[_PointOptions]
+) -> Samples: ...
+@overload
+def sample_test(
+    store: EventStore, theta: Any, n: int, *, out: Out, **options: Unpack[_PointOptions]
+) -> SampleStore: ...
 def sample_test(
     store: EventStore,
     theta: Any,
@@ -238,112 +383,59 @@ def sample_test(
     n_theta: int | None = 1000,
     seed: Seed = 0,
     partition: str = "test",
-    out: str | Path | None = None,
+    out: Out | None = None,
+    client: Client | None = None,
+    workers: int = 1,
+    progress: bool = False,
     **options: Unpack[DrawOptions],
-) -> Samples:
+) -> Samples | SampleStore:
     """Draw n test events at theta, without gold; see `sample_ratio` for the arguments.
 
     Returns
     -------
-    Samples
+    Samples or SampleStore
         In random order: x and theta0 (the point).
     """
-    sampler = Sampler(store, partition, seed, nuisances=nu is not None, **options)
-    return _written(_single(sampler, theta, nu, n, n_theta=n_theta, name="test", shown=nu is not None), out)
+    sampler = Sampler(store, partition, nuisances=nu is not None, **options)
+    sources = single_source(sampler, theta, nu, n, n_theta=n_theta, name="test", seed=seed, scores=())
+    run = partial(run_tasks, client=client, workers=workers, progress=progress)
+    return _sample(sampler, sources, scores=(), shown=nu is not None, seed=seed, out=out, run=run)
 
 
-def _ratio(
+def _sample(
     sampler: Sampler,
-    theta: tuple[Any, Any],
-    nu: tuple[Any, Any],
-    n: int,
+    sources: tuple[Source, ...],
     *,
-    n_theta: int | None,
     scores: tuple[str, ...],
     shown: bool,
-) -> Samples:
-    """Draw for both classes into one set of arrays, straight into random rows, and mine the gold there."""
-    if n < 2:
-        msg = f"a ratio needs events of both classes: n must be 2 or more, not {n}"
-        raise InputError(msg)
-    seed = sampler.seed
-    sizes = (n - n // 2, n // 2)
-    points = [
-        joint_points(theta[y], nu[y], sampler.store, n_theta=n_theta, n=sizes[y], seed=seed, name=f"theta{y}")
-        for y in (0, 1)
-    ]
-    n_pairs = max(len(thetas) for thetas, _ in points)
-    which = [np.arange(n_pairs) % len(thetas) for thetas, _ in points]
-    rows = np.split(_random_order(n, seed), [sizes[0]])
-    x, weights = sampler.buffers(n)
-    pair = np.empty(n, dtype=np.int64)
-    draws = []
-    for label, (thetas, nus) in enumerate(points):
-        events = counts(sizes[label], n_pairs)
-        order = np.argsort(which[label], kind="stable")  # pairs in the order of their points, as events are drawn
-        pair[rows[label]] = np.repeat(order, events[order])
-        per_point = np.bincount(which[label], weights=events, minlength=len(thetas)).astype(np.int64)
-        given = nus if sampler.nuisances else None
-        name = f"y{label}"
-        draws.append(sampler.draw(thetas, per_point, name=name, rows=rows[label], x=x, weights=weights, nus=given))
-
-    y = np.zeros(n, dtype=np.int64)
-    y[rows[1]] = 1
-    # The gold of an event is normalised with the cross sections of the events that it was drawn from.
-    case = pair + n_pairs * y
-    totals = np.concatenate([d.totals[w] for d, w in zip(draws, which, strict=True)])
-    drawn_at = np.concatenate([thetas[w] for (thetas, _), w in zip(points, which, strict=True)])
-    numerator, denominator = (
-        Hypotheses.of(sampler, p, np.tile(w, 2), drawn_at, totals) for p, w in zip(points, which, strict=True)
+    seed: Seed,
+    out: Out | None,
+    run: RunTasks,
+) -> Samples | SampleStore:
+    path = None if out is None else Path(out)
+    if path is not None:
+        require_free(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    store = sampler.store
+    mine = Mine.opened(sampler, sources, scores=scores, shown=shown, seed=seed, run=run)
+    nuisances = store.nuisance_names if shown else ()
+    about = Samples(
+        x=np.empty((0, len(store.observable_names)), dtype=sampler.dtype),
+        feature_names=store.observable_names,
+        parameter_names=(*store.setup.parameter_names, *nuisances),
+        nuisance_names=nuisances,
+        n_eff=np.concatenate([sums.n_eff for sums in mine.sums]),
+        negative=np.concatenate([sums.negative for sums in mine.sums]),
+        options=sampler.options,
+        store_hash=store.hash,
+        partition=sampler.partition,
+        cross_section=_cross_section(mine) if len(sources) > 1 else None,
     )
-    gold = {"r_xz": numerator.ratio_to(denominator, weights, case)}
-    for name, side in zip(scores, (numerator, denominator), strict=False):
-        gold[name] = side.score(weights, case, along_nu=shown)
-    if sampler.negative_weights == "keep":
-        drawn = np.concatenate([numerator.coefficients[:n_pairs], denominator.coefficients[n_pairs:]])
-        gold["weights"] = signs(weights[:, : drawn.shape[1]], drawn, case)
-    at = [_columns(p, shown=shown)[w][pair] for p, w in zip(points, which, strict=True)]
-    n_eff = np.concatenate([d.n_eff for d in draws])
-    # With nuisance parameters, cross sections are no polynomials.
-    cross_section = None if sampler.nuisances else _cross_section(sampler.store.setup, draws[1].totals[0])
-    return _samples(sampler, x, n_eff, cross_section, shown=shown, theta0=at[0], theta1=at[1], y=y, **gold)
-
-
-def _single(sampler: Sampler, theta: Any, nu: Any, n: int, *, n_theta: int | None, name: str, shown: bool) -> Samples:
-    if n < 1:
-        msg = f"n must be positive, not {n}"
-        raise InputError(msg)
-    setup, seed = sampler.store.setup, sampler.seed
-    points = thetas, nus = joint_points(theta, nu, sampler.store, n_theta=n_theta, n=n, seed=seed, name="theta")
-    if name == "local":
-        setup.weight_gradients(thetas)  # where there are none, that is known before anything is drawn
-    events = counts(n, len(thetas))
-    rows = _random_order(n, seed)
-    x, weights = sampler.buffers(n)
-    point = np.empty(n, dtype=np.int64)
-    point[rows] = np.repeat(np.arange(len(thetas)), events)
-    given = nus if sampler.nuisances else None
-    draws = sampler.draw(thetas, events, name=name, rows=rows, x=x, weights=weights, nus=given)
-    gold = {}
-    if name == "local" or (name == "density" and _has_gradients(setup)):
-        hypotheses = Hypotheses.of(sampler, points, np.arange(len(thetas)), thetas, draws.totals)
-        gold["t_xz"] = hypotheses.score(weights, point, along_nu=shown)
-    if sampler.negative_weights == "keep":
-        drawn = with_background(setup.weights(thetas))
-        gold["weights"] = signs(weights[:, : drawn.shape[1]], drawn, point)
-    theta0 = _columns(points, shown=shown)[point]
-    return _samples(sampler, x, draws.n_eff, None, shown=shown, theta0=theta0, **gold)
-
-
-def _columns(points: tuple[NDArray[np.float64], NDArray[np.float64]], *, shown: bool) -> NDArray[np.float64]:
-    """Return the columns of theta in the samples."""
-    return np.concatenate(points, axis=1) if shown else points[0]
-
-
-def _written(samples: Samples, out: str | Path | None) -> Samples:
-    if out is not None:
-        samples.write(out)
-    return samples
+    if path is None:
+        columns: dict[str, Any] = {**mined(mine, run)}
+        return replace(about, **columns)
+    per_set = {name: getattr(about, name) for name in PER_SET}
+    return mined_into(path, mine, run, per_set, about.attributes)
 
 
 def _has_gradients(setup: Setup) -> bool:
@@ -362,33 +454,9 @@ def _nuisances_show(nuisance_score: NuisanceScore, store: EventStore, *, auto: b
     return shown
 
 
-def _cross_section(setup: Setup, totals: NDArray[np.float64]) -> CrossSectionPolynomial | None:
-    """Return the cross section at any theta from the sums of the linear weights."""
-    if setup.morphing is None:
+def _cross_section(mine: Mine) -> CrossSectionPolynomial | None:
+    """Return the cross section at any theta from the sums of the linear weights at theta1."""
+    setup, totals = mine.sampler.store.setup, mine.sums[1].totals[0]
+    if setup.morphing is None or mine.sampler.nuisances:  # with nuisance parameters it is no polynomial
         return None
     return CrossSectionPolynomial.of(setup.morphing, totals[:-1], float(totals[-1]))
-
-
-def _random_order(n: int, seed: Seed) -> NDArray[np.int64]:
-    return np.random.default_rng(seed_sequence(seed, "order")).permutation(n)
-
-
-def _samples(
-    sampler: Sampler,
-    x: NDArray[np.floating],
-    n_eff: NDArray[np.float64],
-    cross_section: CrossSectionPolynomial | None,
-    *,
-    shown: bool,
-    **arrays: NDArray[np.float64] | NDArray[np.int64],
-) -> Samples:
-    return Samples(
-        x=x,
-        **{name: values.astype(x.dtype) for name, values in arrays.items()},
-        feature_names=sampler.store.observable_names,
-        parameter_names=(*sampler.store.setup.parameter_names, *(sampler.store.nuisance_names if shown else ())),
-        n_eff=n_eff,
-        store_hash=sampler.store.hash,
-        partition=sampler.partition,
-        cross_section=cross_section,
-    )

@@ -6,6 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 from columnminer.errors import InputError
 from columnminer.show.style import axes, look, styled
@@ -78,10 +80,15 @@ def plot_checks(checks: Sequence[Check]) -> Axes:
         msg = "none of the checks has a picture"
         raise InputError(msg)
     rows = math.ceil(len(drawn) / _COLUMNS)
-    figure = Figure(figsize=(4.4 * min(_COLUMNS, len(drawn)), 3.6 * rows))
+    layout = ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.08)
+    figure = Figure(figsize=(4.4 * min(_COLUMNS, len(drawn)), 4.0 * rows), layout=layout)
     grid = figure.subplots(rows, min(_COLUMNS, len(drawn)), squeeze=False).ravel()
     for ax, check in zip(grid, drawn, strict=False):
         plot_check(check, ax=ax)
+        ax.yaxis.label.set_size("small")  # the longest must fit beside axes that are less high than alone
+        ax.xaxis.label.set_size("small")
+        ax.tick_params(labelsize="small")
+        ax.xaxis.set_major_locator(MaxNLocator(5, prune="both"))  # labels at the very ends would be cut off
     for ax in grid[len(drawn) :]:
         ax.set_axis_off()
     first: Axes = grid[0]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
-    from columnminer.infer.information import Information
+    from columnminer.learn.information import Information
     from columnminer.show.style import Look
 
 __all__ = ["plot_information"]

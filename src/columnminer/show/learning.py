@@ -13,12 +13,14 @@ from columnminer.errors import InputError
 from columnminer.show.style import axes, look, styled
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
     from columnminer.learn.history import History
 
-__all__ = ["plot_agreement", "plot_learning"]
+__all__ = ["plot_agreement", "plot_learning", "plot_members", "plot_spread"]
 
 
 @styled
@@ -45,6 +47,75 @@ def plot_learning(history: History | Mapping[str, History], *, ax: Axes | None =
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.minorticks_off()
     ax.legend(handlelength=3.5)  # long enough to tell dashes from a line
+    return ax
+
+
+@styled
+def plot_members(histories: Sequence[History], *, ax: Axes | None = None) -> Axes:
+    """Draw the validation losses of the members of an ensemble over the epochs, with a point where each was best.
+
+    Parameters
+    ----------
+    histories
+        Of the members. Without validation losses their training losses are drawn.
+    ax
+        Where to draw; a new figure by default.
+    """
+    ax = axes(ax)
+    style, best = look(0), look(3)
+    judged = all(len(one.validation_loss) for one in histories)
+    for i, one in enumerate(histories):
+        losses = one.validation_loss if judged else one.train_loss
+        epochs = np.arange(1, len(losses) + 1)
+        ax.plot(epochs, losses, color=style.colour, linewidth=0.9, alpha=0.7, label="" if i else "members")
+        kept = one.best_epoch
+        label = "" if i else "kept"
+        ax.plot(epochs[kept], losses[kept], color=best.colour, marker=best.marker, linestyle="none", label=label)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("validation loss" if judged else "training loss")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.minorticks_off()
+    ax.legend()
+    return ax
+
+
+@styled
+def plot_spread(
+    estimate: ArrayLike, spread: ArrayLike, *, quantity: str, note: str = "", ax: Axes | None = None
+) -> Axes:
+    """Draw how much the members of an ensemble differ against what they say on average, as counts.
+
+    Parameters
+    ----------
+    estimate, spread
+        Arrays of the same shape: mean and standard deviation of the members, for each event.
+    quantity
+        What they estimate, for the axis labels.
+    note
+        A line to write into the picture.
+    ax
+        Where to draw; a new figure by default.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ.
+    """
+    x, y = np.asarray(estimate, dtype=np.float64), np.asarray(spread, dtype=np.float64)
+    if x.shape != y.shape or not x.size:
+        msg = f"estimate and spread must be arrays of one shape, not {x.shape} and {y.shape}"
+        raise InputError(msg)
+    ax = axes(ax, (6.2, 4.8))
+    low, high = np.quantile(x, [0.001, 0.999])
+    most = max(float(np.quantile(y, 0.999)), 1e-12)
+    margin = 0.05 * max(high - low, 1e-12)
+    ranges = [(low - margin, high + margin), (0.0, 1.3 * most)]  # room for the note
+    *_, image = ax.hist2d(x.ravel(), y.ravel(), bins=60, range=ranges, cmap="Blues", norm=LogNorm(), rasterized=True)
+    ax.set_xlabel(f"mean of the members: {quantity}")
+    ax.set_ylabel("standard deviation of the members")
+    ax.figure.colorbar(image, ax=ax).set_label("entries", loc="center")
+    if note:
+        ax.text(0.04, 0.96, note, transform=ax.transAxes, va="top", fontsize="small")
     return ax
 
 

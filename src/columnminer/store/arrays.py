@@ -47,9 +47,13 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Map
     """Write whole arrays and attributes as a Zarr group at `path`."""
     group = zarr.create_group(str(path), zarr_format=3, attributes=dict(attributes), overwrite=True)
     for name, values in arrays.items():
-        array = create_array(group, name, values.shape, values.dtype)
-        if values.size:
-            array[...] = values
+        _write_array(group, name, values)
+
+
+def _write_array(group: Any, name: str, values: NDArray[Any]) -> None:
+    array = create_array(group, name, values.shape, values.dtype)
+    if values.size:
+        array[...] = values
 
 
 class TableWriter:
@@ -106,6 +110,10 @@ class TableWriter:
         if self._n_waiting:
             self._flush()
         assert self._n_written == self._n_rows, f"{self._n_written} rows written of {self._n_rows}"  # noqa: S101
+
+    def add_array(self, name: str, values: NDArray[Any]) -> None:
+        """Write a whole array beside the columns, with rows of its own."""
+        _write_array(self._group, name, values)
 
     def write_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Write the attributes of the group."""

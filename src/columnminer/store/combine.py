@@ -1,8 +1,8 @@
 """Several event stores become one, such as signal and backgrounds processed apart, with their events shuffled.
 
-Every event gets a random number of its own, and the new store has the events in the order of these numbers. They are
-sorted out of core: into buckets on disk by the leading digits of the number, and then bucket by bucket. Weights at rest
-are normalised per sample, so that nothing but k-factors changes them: the samples of all stores are mixed on reading.
+Every event gets a random number of its own, and the new store has the events in the order of these numbers, sorted out
+of core (`shuffle`). Weights at rest are normalised per sample, so that nothing but k-factors changes them: the samples
+of all stores are mixed on reading.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from columnminer.observe.cutflow import CutFlow
 from columnminer.store.commit import require_free
 from columnminer.store.partition import PartitionScheme
 from columnminer.store.publish import Description, publish_events
+from columnminer.store.shuffle import Shuffle
 from columnminer.streams import key, uniform
 
 if TYPE_CHECKING:
@@ -33,13 +34,11 @@ if TYPE_CHECKING:
 
     from columnminer.store.eventstore import EventStore
     from columnminer.store.samples import SampleInfo
+    from columnminer.store.shuffle import Run
     from columnminer.store.weights import NuisanceColumn
     from columnminer.streams import Seed
 
 __all__ = ["combine"]
-
-_BUCKET = 2**18
-"""Events in a bucket, about: this many are in memory at a time."""
 
 _BLOCK = 65_536
 """Events that are read at a time."""
@@ -106,8 +105,9 @@ def combine(
     )
     n_events = sum(map(len, stores))
     codes = np.empty(n_events, dtype=np.uint8)
+    runs: list[Run] = []
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-        shuffle = _Shuffle(Path(folder), description, n_events)
+        shuffle = Shuffle(Path(folder), description.columns, n_events)
         stream, offset = key(seed, "combine"), 0
         for i, (store, factor) in enumerate(zip(stores, factors, strict=True)):
             for first in range(0, len(store), _BLOCK):
@@ -116,9 +116,23 @@ def combine(
                 columns["nuisance_weights"] = factor * _varied(columns, store.nuisances, nuisances)
                 columns["weights"] = factor * columns["weights"]
                 columns["sample"] = columns["sample"] + np.int32(offset)
-                shuffle.add(uniform(stream, i, np.arange(rows.start, rows.stop)), columns)
+                numbers = uniform(stream, i, np.arange(rows.start, rows.stop))
+                runs.append(shuffle.write(str(len(runs)), numbers, columns))
             offset += len(store.samples)
-        return publish_events(out, description, shuffle.sorted(codes), codes, replace_existing=replace)
+        tables = _with_partitions(shuffle.merged(runs), codes)
+        return publish_events(out, description, tables, codes, replace_existing=replace)
+
+
+def _with_partitions(
+    tables: Iterator[dict[str, NDArray[Any]]], codes: NDArray[np.uint8]
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the tables without their partitions, which go into `codes` before the rows are handed out."""
+    first = 0
+    for table in tables:
+        partition = table.pop("partition")
+        codes[first : first + len(partition)] = partition
+        first += len(partition)
+        yield table
 
 
 def _require_alike(stores: Sequence[EventStore], k_factors: Sequence[float]) -> None:
@@ -208,37 +222,3 @@ def _samples(
                 counted = CutFlow.from_dict(flow)
                 flows[name] = dataclasses.replace(counted, weights=tuple(k * w for w in counted.weights)).to_dict()
     return tuple(samples), flows
-
-
-class _Shuffle:
-    """Rows on disk that come back in the order of their random numbers."""
-
-    def __init__(self, folder: Path, description: Description, n_rows: int) -> None:
-        fields = [(name, dtype, shape) for name, (shape, dtype) in description.columns.items()]
-        self._row = np.dtype([("number", "f8"), *fields])
-        self._buckets = [folder / f"{i}.rows" for i in range(max(n_rows // _BUCKET, 1))]
-
-    def add(self, numbers: NDArray[np.float64], columns: dict[str, NDArray[Any]]) -> None:
-        """Add rows with their numbers between 0 and 1, (n,)."""
-        rows = np.empty(len(numbers), dtype=self._row)
-        rows["number"] = numbers
-        for name, values in columns.items():
-            rows[name] = values
-        bucket = (numbers * len(self._buckets)).astype(np.int64)
-        order = np.argsort(bucket, kind="stable")
-        ends = np.cumsum(np.bincount(bucket, minlength=len(self._buckets)))
-        for path, some in zip(self._buckets, np.split(rows[order], ends[:-1]), strict=True):
-            if len(some):
-                with path.open("ab") as file:
-                    file.write(some.tobytes())
-
-    def sorted(self, codes: NDArray[np.uint8]) -> Iterator[dict[str, NDArray[Any]]]:
-        """Yield the rows as tables; the partitions go into `codes`, each before its rows are handed out."""
-        first = 0
-        for path in filter(Path.exists, self._buckets):
-            rows = np.fromfile(path, dtype=self._row)
-            path.unlink()
-            rows = rows[np.argsort(rows["number"], kind="stable")]
-            codes[first : first + len(rows)] = rows["partition"]
-            first += len(rows)
-            yield {name: rows[name] for name in self._row.names or () if name not in {"number", "partition"}}

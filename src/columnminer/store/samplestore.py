@@ -13,21 +13,21 @@ import numpy as np
 import zarr
 
 from columnminer.errors import FileFormatError, InputError, UnknownNameError, did_you_mean
-from columnminer.store.arrays import write_arrays
+from columnminer.store.arrays import TableWriter
 from columnminer.store.commit import staged
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["SampleStore"]
 
 SAMPLES_FORMAT = "columnminer samples"
 FORMAT_VERSION = 1
 
-PER_SET = frozenset({"n_eff"})
+PER_SET = ("n_eff", "negative")
 """Arrays whose rows are not events."""
 
 
@@ -83,7 +83,7 @@ class SampleStore:
         path
             Folder of the new store.
         arrays
-            name -> array; those that are None are left out. All but "n_eff" have one row for each event.
+            name -> array; those that are None are left out. All but "n_eff" and "negative" have one row for each event.
         attributes
             JSON document about them.
         replace
@@ -97,15 +97,58 @@ class SampleStore:
             If the output exists.
         """
         columns = {name: np.asarray(values) for name, values in arrays.items() if values is not None}
-        lengths = {name: len(values) for name, values in columns.items() if name not in PER_SET}
+        per_set = {name: columns.pop(name) for name in PER_SET if name in columns}
+        lengths = {name: len(values) for name, values in columns.items()}
         if "x" not in lengths or len(set(lengths.values())) > 1:
             msg = f"samples need x and the same number of rows in every array, not {lengths}"
             raise InputError(msg)
+        layout = {name: (values.shape[1:], values.dtype) for name, values in columns.items()}
+        return cls.write_rows(
+            path, lengths["x"], layout, [columns], per_set=per_set, attributes=attributes, replace=replace
+        )
+
+    @classmethod
+    def write_rows(
+        cls,
+        path: str | os.PathLike[str],
+        n_rows: int,
+        columns: Mapping[str, tuple[tuple[int, ...], Any]],
+        tables: Iterable[Mapping[str, NDArray[Any]]],
+        *,
+        per_set: Mapping[str, NDArray[Any]],
+        attributes: Mapping[str, Any],
+        replace: bool = False,
+    ) -> SampleStore:
+        """Write a set whose rows come in pieces; it appears at `path` complete or not at all.
+
+        Parameters
+        ----------
+        path, attributes, replace
+            See `write`.
+        n_rows, columns
+            How many rows there are, and name -> (shape of one row, dtype).
+        tables
+            Pieces of the rows, name -> array.
+        per_set
+            Arrays whose rows are not events.
+
+        Raises
+        ------
+        OutputExistsError
+            If the output exists.
+        """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        document = {"format": SAMPLES_FORMAT, "format_version": FORMAT_VERSION, "samples": dict(attributes)}
         with staged(path, replace=replace) as folder:
-            write_arrays(folder, columns, document)
+            writer = TableWriter(folder, n_rows, columns)
+            for table in tables:
+                writer.append(table)
+            writer.finish_rows()
+            for name, values in per_set.items():
+                writer.add_array(name, values)
+            writer.write_attributes(
+                {"format": SAMPLES_FORMAT, "format_version": FORMAT_VERSION, "samples": dict(attributes)}
+            )
         return cls(path)
 
     def __len__(self) -> int:

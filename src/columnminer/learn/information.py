@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Information"]
+__all__ = ["Information", "profiling"]
+
+_NOTHING = 1e-10
+"""Eigenvalue of a correlation matrix, relative to the largest, that counts as zero."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Information:
     information : numpy.ndarray
         (n, n) symmetric; in inverse units of the parameters, squared.
     covariance : numpy.ndarray
-        (n, n, n, n) covariance of its entries from the finite number of simulated events.
+        (n, n, n, n) covariance of its entries, from the finite number of simulated events or as its maker says.
     parameter_names : tuple of str
         Rows and columns.
     """
@@ -87,9 +90,7 @@ class Information:
             others = ", ".join(self.parameter_names[i] for i in rest)
             msg = f"the information about {others} is singular: project, or add what constrains them"
             raise MissingError(msg)
-        transform = np.zeros((len(keep), len(self.parameter_names)))
-        transform[range(len(keep)), keep] = 1.0
-        transform[:, rest] = -np.linalg.solve(inner, self.information[np.ix_(rest, keep)]).T
+        transform = profiling(self.information, keep)
         return Information(
             transform @ self.information @ transform.T,
             np.einsum("ia,jb,kc,ld,abcd->ijkl", *[transform] * 4, self.covariance, optimize=True),
@@ -105,3 +106,32 @@ class Information:
             msg = f"a list of different parameter names is needed, not {names!r}"
             raise InputError(msg)
         return [self.parameter_names.index(name) for name in names]
+
+
+def profiling(information: NDArray[np.float64], keep: Sequence[int]) -> NDArray[np.float64]:
+    r"""Return the matrix A, (n_keep, n), by which scores t of all parameters become those kept, the others profiled.
+
+    .. math:: A\, t = t_\theta - I_{\theta\nu} I_{\nu\nu}^{-1} t_\nu, \qquad I = E[t\, t^T]
+
+    is the part of :math:`t_\theta` that is not correlated with :math:`t_\nu`, to first order blind to the parameters
+    :math:`\nu`; its information :math:`A I A^T` is the profiled one (arXiv:1903.01473). Directions of :math:`\nu` that
+    do nothing, or what others do, are left out of the inverse: there is nothing to remove.
+
+    Parameters
+    ----------
+    information
+        (n, n) I.
+    keep
+        Which parameters are kept, in the order of the rows of A.
+    """
+    n = len(information)
+    rest = [i for i in range(n) if i not in keep]
+    matrix = np.eye(n)[list(keep)]
+    if rest:
+        # In units of their errors, so that the units of parameters do not decide what counts as nothing.
+        size = np.sqrt(np.maximum(np.diag(information)[rest], 0.0))
+        inverse_size = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0.0)
+        inner = information[np.ix_(rest, rest)] * inverse_size[:, None] * inverse_size
+        inverse = inverse_size[:, None] * np.linalg.pinv(inner, rcond=_NOTHING, hermitian=True) * inverse_size
+        matrix[:, rest] = -information[np.ix_(keep, rest)] @ inverse
+    return matrix

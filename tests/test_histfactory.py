@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyhf
 import pytest
+import torch
 from analytic_store import ExactRatio, analytic_store
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -191,6 +192,14 @@ def test_data_by_channel_take_the_auxiliary_data_of_the_model():
             likelihood.as_data(wrong)
     with pytest.raises(InputError, match=r"counts in 7 bins of control, signal, w_region, and may go on with"):
         likelihood.as_data(np.ones(3))
+
+
+@pytest.fixture(autouse=True)
+def precision_of_torch():
+    """Put back what pyhf's torch backend changes for everybody."""
+    before = torch.get_default_dtype()
+    yield
+    torch.set_default_dtype(before)
 
 
 @pytest.mark.filterwarnings("ignore:Creating a tensor from a list:UserWarning")  # pyhf does, with torch

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from columnminer.formats.lhe_write import write_lhe
     from columnminer.formats.opening import open_reader
     from columnminer.generate.drellyan import DrellYan
+    from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
     from columnminer.infer.histfactory import to_workspace, write_workspace
     from columnminer.infer.histogram import HistogramLikelihood
-    from columnminer.infer.intervals import confidence_interval, profile
+    from columnminer.infer.intervals import confidence_interval
     from columnminer.infer.likelihood import Likelihood
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
     from columnminer.infer.neural import NeuralLikelihood
+    from columnminer.infer.profiles import profile, project
     from columnminer.infer.pyhf_likelihood import PyhfLikelihood
     from columnminer.infer.pyhf_modifiers import pyhf_modifier_set
     from columnminer.infer.rate import RateLikelihood
@@ -128,7 +130,9 @@ _NAMES = {
     "columnminer.infer.fit": ("fit",),
     "columnminer.infer.histfactory": ("to_workspace", "write_workspace"),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
-    "columnminer.infer.intervals": ("confidence_interval", "profile"),
+    "columnminer.infer.asymptotics": ("cls_limit", "cls_values", "discovery"),
+    "columnminer.infer.intervals": ("confidence_interval",),
+    "columnminer.infer.profiles": ("profile", "project"),
     "columnminer.infer.likelihood": ("Likelihood",),
     "columnminer.infer.limits": ("Grid", "Limits", "expected_limits", "observed_limits"),
     "columnminer.infer.neural": ("NeuralLikelihood",),
@@ -183,9 +187,12 @@ __all__ = [
     "__version__",
     "calibrate",
     "check",
+    "cls_limit",
+    "cls_values",
     "combine",
     "confidence_interval",
     "cross_sections",
+    "discovery",
     "event_information",
     "expected_limits",
     "export_onnx",
@@ -203,6 +210,7 @@ __all__ = [
     "process",
     "product_prior",
     "profile",
+    "project",
     "pyhf_modifier_set",
     "sample_density",
     "sample_double_ratio",

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from columnminer.generate.drellyan import DrellYan
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
+    from columnminer.infer.geometry import distance_contours, geodesics
     from columnminer.infer.histogram import HistogramLikelihood
     from columnminer.infer.information import Information
     from columnminer.infer.intervals import confidence_interval, profile
     from columnminer.infer.likelihood import Likelihood
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
+    from columnminer.infer.metric import Metric
     from columnminer.infer.neural import NeuralLikelihood
     from columnminer.infer.rate import RateLikelihood
     from columnminer.learn.calibration import calibrate
@@ -121,10 +123,12 @@ _NAMES = {
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.infer.information": ("Information",),
     "columnminer.infer.fit": ("fit",),
+    "columnminer.infer.geometry": ("distance_contours", "geodesics"),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
     "columnminer.infer.intervals": ("confidence_interval", "profile"),
     "columnminer.infer.likelihood": ("Likelihood",),
     "columnminer.infer.limits": ("Grid", "Limits", "expected_limits", "observed_limits"),
+    "columnminer.infer.metric": ("Metric",),
     "columnminer.infer.neural": ("NeuralLikelihood",),
     "columnminer.infer.rate": ("RateLikelihood",),
     "columnminer.show.report": ("write_report",),
@@ -153,6 +157,7 @@ __all__ = [
     "Information",
     "Likelihood",
     "Limits",
+    "Metric",
     "MorphingRatioEstimator",
     "NeuralLikelihood",
     "NormalisationUncertainty",
@@ -177,12 +182,14 @@ __all__ = [
     "combine",
     "confidence_interval",
     "cross_sections",
+    "distance_contours",
     "expected_limits",
     "export_onnx",
     "fit",
     "fixed_points",
     "flat_prior",
     "gaussian_prior",
+    "geodesics",
     "import_madminer",
     "import_madminer_estimator",
     "load_estimator",

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
+    from columnminer.infer.geometry import distance_contours, geodesics
     from columnminer.infer.histfactory import to_workspace, write_workspace
     from columnminer.infer.histogram import HistogramLikelihood
     from columnminer.infer.intervals import confidence_interval
     from columnminer.infer.likelihood import Likelihood
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
+    from columnminer.infer.metric import Metric
     from columnminer.infer.neural import NeuralLikelihood
     from columnminer.infer.profiles import profile, project
     from columnminer.infer.pyhf_likelihood import PyhfLikelihood
@@ -129,12 +131,14 @@ _NAMES = {
     "columnminer.learn.information": ("Information",),
     "columnminer.infer.fit": ("fit",),
     "columnminer.infer.histfactory": ("to_workspace", "write_workspace"),
+    "columnminer.infer.geometry": ("distance_contours", "geodesics"),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
     "columnminer.infer.asymptotics": ("cls_limit", "cls_values", "discovery"),
     "columnminer.infer.intervals": ("confidence_interval",),
     "columnminer.infer.profiles": ("profile", "project"),
     "columnminer.infer.likelihood": ("Likelihood",),
     "columnminer.infer.limits": ("Grid", "Limits", "expected_limits", "observed_limits"),
+    "columnminer.infer.metric": ("Metric",),
     "columnminer.infer.neural": ("NeuralLikelihood",),
     "columnminer.infer.pyhf_likelihood": ("PyhfLikelihood",),
     "columnminer.infer.pyhf_modifiers": ("pyhf_modifier_set",),
@@ -165,6 +169,7 @@ __all__ = [
     "Information",
     "Likelihood",
     "Limits",
+    "Metric",
     "MorphingRatioEstimator",
     "NeuralLikelihood",
     "NormalisationUncertainty",
@@ -193,6 +198,7 @@ __all__ = [
     "confidence_interval",
     "cross_sections",
     "discovery",
+    "distance_contours",
     "event_information",
     "expected_limits",
     "export_onnx",
@@ -201,6 +207,7 @@ __all__ = [
     "fixed_points",
     "flat_prior",
     "gaussian_prior",
+    "geodesics",
     "import_madminer",
     "import_madminer_estimator",
     "load_estimator",

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from columnminer.infer.bins import BinSpec
     from columnminer.infer.estimates import RatioLike
-    from columnminer.infer.information import Information
     from columnminer.infer.summary import SummaryItems
+    from columnminer.learn.information import Information
     from columnminer.store.eventstore import EventStore
 
 __all__ = ["Metric"]

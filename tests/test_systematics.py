@@ -12,16 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from columnminer.errors import ColumnMinerWarning, FileFormatError, InputError, MissingError
+from columnminer.model.response import nuisance_coefficients, nuisance_factor, nuisance_log_gradients
 from columnminer.model.systematics import (
     NormalisationUncertainty,
     NuisanceShift,
     PDFUncertainty,
     ScaleUncertainty,
+    SelectionVariation,
     Systematic,
     WeightVariation,
-    nuisance_coefficients,
-    nuisance_factor,
-    nuisance_log_gradients,
     systematic_from_dict,
 )
 from columnminer.model.variations import settings
@@ -63,6 +62,7 @@ EXAMPLES = [
     PDFUncertainty("replicas", 303400, 4, errors="replicas"),
     WeightVariation("any", "1", "8"),
     WeightVariation("one", "w"),
+    SelectionVariation("jes"),
 ]
 
 

@@ -1,7 +1,7 @@
 """The real file with scale weights, from LHE to Fisher information, against MadMiner's numbers.
 
-Theirs (`oracle_systematics.json`) come from a MadMiner whose reading of systematics had to be repaired first. Its faults,
-beside what we stand for:
+Theirs (`oracle_systematics.json`) come from a MadMiner whose reading of systematics had to be repaired first. Its
+faults, beside what we stand for:
 
 =============================================================  ========================================================
 MadMiner                                                       here

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         NormalisationUncertainty,
         PDFUncertainty,
         ScaleUncertainty,
+        SelectionVariation,
         WeightVariation,
     )
     from columnminer.observe.detector import Detector
@@ -80,6 +81,7 @@ _NAMES = {
         "NormalisationUncertainty",
         "PDFUncertainty",
         "ScaleUncertainty",
+        "SelectionVariation",
         "WeightVariation",
     ),
     "columnminer.schema": ("EventBatch",),
@@ -171,6 +173,7 @@ __all__ = [
     "ScaleUncertainty",
     "ScoreEstimator",
     "Selection",
+    "SelectionVariation",
     "Setup",
     "WeightVariation",
     "__version__",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from columnminer.errors import FileFormatError, MissingError, UnknownNameError, did_you_mean
-from columnminer.model.systematics import NuisanceShift
+from columnminer.model.systematics import NuisanceShift, SelectionVariation
 from columnminer.schema import NOMINAL
 from columnminer.store.weights import NuisanceColumn
 
@@ -123,11 +123,13 @@ class WeightColumns:
 
 
 def nuisance_columns(setup: Setup, files: Sequence[WeightColumns]) -> tuple[NuisanceColumn, ...]:
-    """Lay out the nuisance weights of a store: one or two columns for each nuisance parameter of the set-up."""
+    """Lay out the nuisance weights of a store: one or two columns for each nuisance parameter that changes weights."""
     shifts = {shift.parameter: shift for columns in files for shift in columns.shifts}
     layout: list[NuisanceColumn] = []
     position = 0
     for systematic in setup.systematics:
+        if isinstance(systematic, SelectionVariation):
+            continue
         for parameter in systematic.parameter_names:
             shift = shifts.get(parameter)
             two_sided = shift is not None and shift.down is not None

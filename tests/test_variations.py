@@ -178,6 +178,23 @@ def test_all_replicas_and_scales_of_a_madgraph_file(shared):
         assert f"MUR={factor} MUF={factor} PDF=247000 |" in info.weight_descriptions[weight_id]
 
 
+def test_replicas_of_a_real_file_carry_its_uncertainty(shared, tmp_path):
+    """1,000 events with 100 replicas: the cross section is as uncertain along all directions as over the replicas."""
+    pdf = PDFUncertainty("pdf", 247000, 100, errors="replicas")
+    setup = Setup(ParameterSpace([Parameter("c")]), {"sm": {"c": 0.0}}, [pdf])
+    path = shared / "lhe-zoo" / "pylhe-testfile-madgraph5-3.5.8-pp_to_jj.lhe.gz"
+    sample = Sample(path, benchmark="sm", systematics="pdf")
+    store = process([sample], setup, Selection({"pt": "j[0].pt"}), tmp_path / "s.zarr", progress=False)
+    (block,) = store.blocks()
+    nominal = block.weights("sm")[0]
+    replicas = block.nuisance_weights.sum(axis=0) / nominal.sum()
+    slopes = block.nuisance_coefficients[0] @ nominal / nominal.sum()
+    assert replicas.std(ddof=1) == pytest.approx(0.02271, rel=1e-3)
+    assert np.linalg.norm(slopes) == pytest.approx(replicas.std(ddof=1), rel=0.01)
+    # negative control: as if each replica were one standard deviation
+    assert np.linalg.norm(slopes * np.sqrt(99)) > 5 * replicas.std(ddof=1)
+
+
 def test_members_of_a_powheg_file_with_densities_in_one_beam(shared):
     info = LHEReader(shared / "lhe-zoo" / "pylhe-testfile-powheg-box-v2-hvq.lhe").info()
     members = shifts(PDFUncertainty("pdf", 99208082, 38), info)

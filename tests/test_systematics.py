@@ -12,16 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from columnminer.errors import ColumnMinerWarning, FileFormatError, InputError, MissingError
+from columnminer.model.response import nuisance_coefficients, nuisance_factor, nuisance_log_gradients
 from columnminer.model.systematics import (
     NormalisationUncertainty,
     NuisanceShift,
     PDFUncertainty,
     ScaleUncertainty,
+    SelectionVariation,
     Systematic,
     WeightVariation,
-    nuisance_coefficients,
-    nuisance_factor,
-    nuisance_log_gradients,
     systematic_from_dict,
 )
 from columnminer.model.variations import settings
@@ -63,6 +62,7 @@ EXAMPLES = [
     PDFUncertainty("replicas", 303400, 4, errors="replicas"),
     WeightVariation("any", "1", "8"),
     WeightVariation("one", "w"),
+    SelectionVariation("jes"),
 ]
 
 
@@ -89,9 +89,10 @@ def test_scale_weights_are_found_by_what_the_file_says(
     descriptions: dict, scale: str, factors: tuple, up: str, down: str | None
 ) -> None:
     systematic = ScaleUncertainty("scales", scale, factors)
-    assert systematic.shifts(tuple(descriptions), descriptions) == (NuisanceShift("scales", up, down),)
+    names = ("nominal", *descriptions)
+    assert systematic.shifts(names, descriptions) == (NuisanceShift("scales", up, down),)
     wanted = (up,) if down is None else (up, down)
-    assert systematic.required_weights(tuple(descriptions), descriptions) == wanted
+    assert systematic.required_weights(names, descriptions) == wanted
 
 
 def test_scale_weights_of_the_real_file(shared: Path) -> None:
@@ -106,15 +107,15 @@ def test_scale_weights_of_the_real_file(shared: Path) -> None:
 
 
 def test_pdf_members() -> None:
-    hessian = PDFUncertainty("pdf", 303400, 4).shifts((), POWHEG)
+    hessian = PDFUncertainty("pdf", 303400, 4).shifts(("nominal", *POWHEG), POWHEG)
     assert [(s.parameter, s.up, s.down) for s in hessian] == [("pdf_1", "2001", "2002"), ("pdf_2", "2003", "2004")]
     assert math.isclose(hessian[0].step, 1.0)
-    wide = PDFUncertainty("pdf", 303400, 4, confidence_level=0.9).shifts((), POWHEG)
+    wide = PDFUncertainty("pdf", 303400, 4, confidence_level=0.9).shifts(("nominal", *POWHEG), POWHEG)
     assert math.isclose(wide[0].step, 1.6448536269514722)
-    replicas = PDFUncertainty("pdf", 303400, 4, errors="replicas").shifts((), POWHEG)
+    replicas = PDFUncertainty("pdf", 303400, 4, errors="replicas").shifts(("nominal", *POWHEG), POWHEG)
     assert [(s.up, s.down, s.step) for s in replicas] == [(str(2000 + i), None, math.sqrt(3)) for i in range(1, 5)]
     with pytest.raises(MissingError, match="pdf = 303405"):
-        PDFUncertainty("pdf", 303400, 6).shifts((), POWHEG, "file.lhe")
+        PDFUncertainty("pdf", 303400, 6).shifts(("nominal", *POWHEG), POWHEG, "file.lhe")
 
 
 def test_replicas_carry_their_covariance() -> None:
@@ -142,7 +143,7 @@ def test_other_descriptions_say_nothing(text: str) -> None:
 def test_weights_by_id() -> None:
     assert WeightVariation("x", "1", "8").shifts(("nominal", "1", "8"), {}) == (NuisanceShift("x", "1", "8"),)
     with pytest.raises(
-        MissingError, match=r"f\.lhe: systematic 'x' needs weight 'scale_up'\. Did you mean 'scale_upp'"
+        MissingError, match=r"f\.lhe: systematic 'x' needs weight 'scale_up', which .* Did you mean 'scale_upp'"
     ):
         WeightVariation("x", "scale_up").shifts(("nominal", "scale_upp"), {}, "f.lhe")
 
@@ -157,6 +158,8 @@ def test_weights_by_id() -> None:
         (lambda: ScaleUncertainty("s", "mux"), "'s': scale cannot be 'mux'. Did you mean"),
         (lambda: ScaleUncertainty("s", "mu", ()), "'s': factors must be positive"),
         (lambda: ScaleUncertainty("s", "mu", (0.5, 0.0)), "'s': factors must be positive"),
+        (lambda: ScaleUncertainty("s", "mu", (1.0,)), "do not say what nu = .1 is"),
+        (lambda: ScaleUncertainty("s", "mu", (2.0, 0.5, 2.0)), "do not say what nu = .1 is"),
         (lambda: PDFUncertainty("p", 303400, 3), "3 members are no set of hessian"),
         (lambda: PDFUncertainty("p", 303400, 1, errors="replicas"), "1 members are no set of replicas"),
         (lambda: PDFUncertainty("p", 303400, 2, errors="replica"), "Did you mean 'replicas'"),

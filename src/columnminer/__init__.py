@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         NormalisationUncertainty,
         PDFUncertainty,
         ScaleUncertainty,
+        SelectionVariation,
         WeightVariation,
     )
     from columnminer.observe.detector import Detector
@@ -87,6 +88,7 @@ _NAMES = {
         "NormalisationUncertainty",
         "PDFUncertainty",
         "ScaleUncertainty",
+        "SelectionVariation",
         "WeightVariation",
     ),
     "columnminer.schema": ("EventBatch",),
@@ -187,6 +189,7 @@ __all__ = [
     "ScaleUncertainty",
     "ScoreEstimator",
     "Selection",
+    "SelectionVariation",
     "Setup",
     "WeightVariation",
     "__version__",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
@@ -157,6 +158,22 @@ class StoredEvents:
         if self.efficiencies is not None:
             factor = factor * self.efficiencies(block.x[rows], self.names)
         return StoredBlock(block, rows, factor)
+
+    def varied(self, name: str) -> list[StoredEvents]:
+        """Return the same events as they are seen at nu = +1 and (unless one-sided) -1; see `EventStore.varied`.
+
+        Raises
+        ------
+        InputError
+            If the events are a slice: other events pass there, in other places.
+        """
+        if isinstance(self.partition, slice):
+            msg = f"the events of a slice have no counterparts for {name!r}: take a partition"
+            raise InputError(msg)
+        both = [copy(self) for _ in self.store.varied(name)]
+        for events, store in zip(both, self.store.varied(name), strict=True):
+            events.store = store
+        return both
 
     def check_estimator(self, estimator: object, *, other_store: bool = False) -> None:
         """Let an estimator that knows where it was trained refuse these events; see `Estimator.check_store`."""

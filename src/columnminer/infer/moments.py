@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from columnminer.model.systematics import LARGEST_EXPONENT, nuisance_coefficients
+from columnminer.model.response import LARGEST_EXPONENT, nuisance_coefficients
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,6 +10,7 @@ import numpy as np
 from columnminer.errors import InputError, MissingError
 from columnminer.infer.bins import Axis, Bins, quantile_edges, split_bins
 from columnminer.infer.variations import Variations
+from columnminer.store.weights import NuisanceColumn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,7 +124,7 @@ def fill(
         If there are no events, or nuisance parameters are asked for and there are none.
     """
     store, bins = events.store, bins if bins is not None else Bins()
-    if nuisances and not store.nuisances:
+    if nuisances and not (store.nuisances or store.variations):
         msg = "the store has no nuisance parameters: its set-up or its samples have no systematics"
         raise MissingError(msg)
     n_benchmarks, n = len(store.setup.benchmark_names), 0
@@ -145,11 +146,20 @@ def fill(
     varied: list[Variations | None] = [None, None]
     if nuisances:
         reference = store.setup.benchmark_names.index(store.setup.reference)
+        columns = list(store.nuisances)
+        seen: list[MorphedHistogram] = []
+        for name in store.variations:
+            first, sides = signal[n_benchmarks:].shape[0] + len(seen), events.varied(name)
+            columns.append(NuisanceColumn(name, name, first, first + 1 if len(sides) > 1 else None))
+            seen += [fill(side, summary, bins) for side in sides]
         by_name = {p.name: p for p in store.setup.nuisance_parameters}
-        parameters = [by_name[c.name] for c in store.nuisances]
+        parameters = [by_name[c.name] for c in columns]
         varied = [
-            Variations.of(parameters, store.nuisances, sums[n_benchmarks:], sums[reference])
-            for sums in (signal, background)
+            Variations.of(parameters, columns, np.concatenate([sums[n_benchmarks:], *others]), sums[reference])
+            for sums, others in (
+                (signal, [side.signal[[reference]] for side in seen]),
+                (background, [side.background[None] for side in seen]),
+            )
         ]
     # Backgrounds do not depend on theta: the same weight stands at every benchmark.
     return MorphedHistogram(store.setup, signal[:n_benchmarks], background[0], bins, *varied)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from columnminer.model.systematics import nuisance_coefficients
+from columnminer.model.response import nuisance_coefficients
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

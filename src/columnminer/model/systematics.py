@@ -4,50 +4,45 @@ r"""Nuisance parameters: which there are, which weights of a file they need, and
 `NormalisationUncertainty`        the rate of a sample is uncertain; needs no weights
 `ScaleUncertainty`                renormalisation and factorisation scales varied by factors
 `PDFUncertainty`                  error members of a PDF set: eigenvector pairs, symmetric eigenvectors, or replicas
-`WeightVariation`                 any one or two weights of a file, by their ids
+`WeightVariation`                 any one or two weights of a file, by their ids or descriptions
+`SelectionVariation`              other observables and cuts for the same events, such as jets at another scale
 ================================  ====================================================================================
 
-A nuisance parameter nu_i multiplies the weight of an event by exp(a_i(x) nu_i + b_i(x) nu_i**2), where a and b follow
-from the weights at nu = +1 and -1 (arXiv:1907.10621): `nuisance_coefficients`, `nuisance_factor`.
+How weights, or bins, depend on the nuisance parameters then is the matter of `columnminer.model.response`.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from scipy.special import ndtri
 
-from columnminer.errors import ColumnMinerWarning, InputError, MissingError, did_you_mean
+from columnminer.errors import ColumnMinerWarning, InputError
 from columnminer.model.checks import choice, entries, integer, located, number, sequence, text
 from columnminer.model.parameters import Parameter
-from columnminer.model.variations import find_weight
+from columnminer.model.variations import find_named_weight, find_weight, fitting_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "NormalisationUncertainty",
     "NuisanceShift",
     "PDFUncertainty",
     "ScaleUncertainty",
+    "SelectionVariation",
     "Systematic",
     "WeightVariation",
-    "nuisance_coefficients",
-    "nuisance_factor",
-    "nuisance_log_gradients",
     "systematic_from_dict",
 ]
 
-LARGEST_EXPONENT = 10.0
-"""Coefficients a and b are clipped to this: events with tiny nominal weights would get absurd factors."""
+_PDF_ERRORS = ("hessian", "symmhessian", "replicas")
 
 
 @dataclass(frozen=True)
@@ -60,6 +55,9 @@ class NuisanceShift:
         Name of the nuisance parameter.
     up, down : str or None
         Ids of the weights at nu = +step and -step; `up` None stands for the nominal weight, `down` None for one-sided.
+    central : str or None
+        Id of the weight that they vary, where it is not the nominal one (None): the events keep their nominal weight,
+        times the ratio of these.
     factor : float
         What the weight `up` is to be multiplied with.
     step : float
@@ -71,6 +69,12 @@ class NuisanceShift:
     down: str | None = None
     factor: float = 1.0
     step: float = 1.0
+    central: str | None = None
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Ids of all weights that it needs."""
+        return tuple(i for i in (self.up, self.down, self.central) if i is not None)
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Systematic(ABC):
         Parameters
         ----------
         weight_names
-            Ids of the weights in the file.
+            Ids of the weights that events of the file have, the nominal one first.
         descriptions
             What the file says about each, by id (`SourceInfo.weight_descriptions`).
         source
@@ -112,6 +116,8 @@ class Systematic(ABC):
         ------
         MissingError
             If the file lacks one.
+        InputError
+            If several weights fit.
         """
 
     def required_weights(
@@ -119,7 +125,7 @@ class Systematic(ABC):
     ) -> tuple[str, ...]:
         """Return the ids of all weights that `shifts` refers to, each once; parameters and errors as there."""
         shifts = self.shifts(weight_names, descriptions, source)
-        return tuple(dict.fromkeys(i for shift in shifts for i in (shift.up, shift.down) if i is not None))
+        return tuple(dict.fromkeys(i for shift in shifts for i in shift.weights))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as JSON types."""
@@ -184,12 +190,13 @@ class ScaleUncertainty(Systematic):
     scale
         "mur" or "muf" for one of the scales, "mu" for both together.
     factors
-        Of the scale. nu = +1 is the last one, nu = -1 the first; a single one is one-sided.
+        Of the scale. nu = +1 is the last one, nu = -1 the first; a single one is one-sided. A factor of 1 is the
+        nominal weight.
 
     Raises
     ------
     InputError
-        If `scale` is not known or a factor is not positive.
+        If `scale` is not known, a factor is not positive, or nothing varies.
     """
 
     scale: str = "mu"
@@ -204,23 +211,30 @@ class ScaleUncertainty(Systematic):
         if not factors or min(factors) <= 0:
             msg = f"systematic {self.name!r}: factors must be positive numbers, not {self.factors!r}"
             raise InputError(msg)
+        if factors[0] == factors[-1] and (len(factors) > 1 or factors == (1.0,)):
+            msg = f"systematic {self.name!r}: factors {factors} do not say what nu = +1 is; it is the last one"
+            raise InputError(msg)
         object.__setattr__(self, "factors", factors)
 
     def shifts(
         self, weight_names: Sequence[str], descriptions: Mapping[str, str], source: str = "source"
     ) -> tuple[NuisanceShift, ...]:
         """Return the weights at the last and the first factor."""
-        del weight_names  # scales are found by what the file says, ids have no meaning of their own
+        where = f"{source}: systematic {self.name!r}"
         ids = []
         for factor in (self.factors[-1], self.factors[0])[: len(self.factors)]:
             wanted = {key: factor if self.scale in {"mu", key} else 1.0 for key in ("mur", "muf")}
-            ids.append(find_weight(wanted, descriptions, f"{source}: systematic {self.name!r}"))
+            central = factor == 1.0
+            ids.append(weight_names[0] if central else find_weight(wanted, weight_names, descriptions, where))
         return (NuisanceShift(self.name, ids[0], ids[1] if len(ids) > 1 else None),)
 
 
 @dataclass(frozen=True)
 class PDFUncertainty(Systematic):
     """Error members of a set of parton densities, each nuisance parameter one direction.
+
+    Members are compared with the central member where the file has it, and with the nominal weight otherwise: events
+    may have been generated with other densities.
 
     Parameters
     ----------
@@ -233,7 +247,8 @@ class PDFUncertainty(Systematic):
     errors
         As LHAPDF's ErrorType: "hessian", members are pairs of eigenvector directions (up, down); "symmhessian", one
         member for each eigenvector; "replicas", equally probable members, of which each is a direction with step
-        sqrt(n_members - 1), so that together they have the covariance of the replicas (arXiv:1505.06736).
+        sqrt(n_members - 1): sums of their squared effects are then the covariance of the replicas about the central
+        member, as in the Hessian representation of arXiv:1505.06736 before directions of little weight are dropped.
     confidence_level
         To which the eigenvector members belong: 0.9 for older CTEQ sets.
 
@@ -241,6 +256,11 @@ class PDFUncertainty(Systematic):
     ------
     InputError
         If an option is not known or the number of members does not fit.
+
+    Warns
+    -----
+    ColumnMinerWarning
+        By `shifts`, if the file says that its members are errors of another kind.
     """
 
     lhapdf_id: int
@@ -252,7 +272,7 @@ class PDFUncertainty(Systematic):
     def __post_init__(self) -> None:
         super().__post_init__()
         where = f"systematic {self.name!r}"
-        choice(self.errors, ("hessian", "symmhessian", "replicas"), f"{where}: errors")
+        choice(self.errors, _PDF_ERRORS, f"{where}: errors")
         integer(self.lhapdf_id, f"{where}: lhapdf_id", at_least=1)
         integer(self.n_members, f"{where}: n_members", at_least=1)
         if (self.errors == "hessian" and self.n_members % 2) or (self.errors == "replicas" and self.n_members < 2):
@@ -272,32 +292,42 @@ class PDFUncertainty(Systematic):
         self, weight_names: Sequence[str], descriptions: Mapping[str, str], source: str = "source"
     ) -> tuple[NuisanceShift, ...]:
         """Return the weights of the error members."""
-        del weight_names  # as for the scales
         where = f"{source}: systematic {self.name!r}"
-        ids = [
-            find_weight({"pdf": float(self.lhapdf_id + i + 1), "mur": 1.0, "muf": 1.0}, descriptions, where)
-            for i in range(self.n_members)
-        ]
+        numbers = [float(self.lhapdf_id + i) for i in range(self.n_members + 1)]
+        wanted = [{"pdf": number, "mur": 1.0, "muf": 1.0} for number in numbers]
+        ids = [find_weight(member, weight_names, descriptions, where) for member in wanted[1:]]
+        # Where several weights are the central member (with the scales, and with the set) they say the same.
+        central = next(iter(fitting_weights(wanted[0], weight_names, descriptions)), None)
+        self._compare_with_group(descriptions.get(ids[0], ""), where)
         if self.errors == "replicas":
             step = math.sqrt(self.n_members - 1)
         else:
             step = float(ndtri(0.5 + 0.5 * self.confidence_level))
         if self.errors == "hessian":
             pairs = zip(self.parameter_names, ids[::2], ids[1::2], strict=True)
-            return tuple(NuisanceShift(name, up, down, step=step) for name, up, down in pairs)
-        return tuple(NuisanceShift(name, up, step=step) for name, up in zip(self.parameter_names, ids, strict=True))
+            return tuple(NuisanceShift(name, up, down, step=step, central=central) for name, up, down in pairs)
+        names = zip(self.parameter_names, ids, strict=True)
+        return tuple(NuisanceShift(name, up, step=step, central=central) for name, up in names)
+
+    def _compare_with_group(self, description: str, where: str) -> None:
+        """Warn where the group of the weights (``combine="replicas"``) says something else than `errors`."""
+        group = re.search(r"\bcombine\s*=\s*(\w+)", description)
+        if group is not None and group[1] in _PDF_ERRORS and group[1] != self.errors:
+            msg = f"{where} takes members for {self.errors} errors, but the file combines them as {group[1]!r}"
+            warnings.warn(msg, ColumnMinerWarning, stacklevel=4)
 
 
 @dataclass(frozen=True)
 class WeightVariation(Systematic):
-    """Weights of a file, by their ids, at nu = +1 and (unless one-sided) -1.
+    """Weights of a file, by their ids or descriptions, at nu = +1 and (unless one-sided) -1.
 
     Parameters
     ----------
     name
         Also the name of its nuisance parameter.
     up, down
-        Ids of the weights; `down` None: one-sided.
+        Ids of the weights or, as ids differ from file to file, what is said of them (all of the attributes, or all of
+        the text); `down` None: one-sided.
     """
 
     up: str
@@ -314,16 +344,39 @@ class WeightVariation(Systematic):
         self, weight_names: Sequence[str], descriptions: Mapping[str, str], source: str = "source"
     ) -> tuple[NuisanceShift, ...]:
         """Return the two weights."""
-        del descriptions  # the ids are given
-        for wanted in (self.up, self.down):
-            if wanted is not None and wanted not in weight_names:
-                msg = f"{source}: systematic {self.name!r} needs weight {wanted!r}.{did_you_mean(wanted, weight_names)}"
-                raise MissingError(msg)
-        return (NuisanceShift(self.name, self.up, self.down),)
+        where = f"{source}: systematic {self.name!r}"
+        up = find_named_weight(self.up, weight_names, descriptions, where)
+        down = None if self.down is None else find_named_weight(self.down, weight_names, descriptions, where)
+        return (NuisanceShift(self.name, up, down),)
+
+
+@dataclass(frozen=True)
+class SelectionVariation(Systematic):
+    """What is seen of an event is uncertain, its weight is not: the energy scale of jets, a trigger, an efficiency.
+
+    `process` is given the selections at nu = +1 and (unless one-sided) -1, and applies them to the same events as the
+    nominal one; bins of histograms are interpolated between the three. Joint scores and ratios along nu do not exist:
+    at given x it is not the weight of the event that changes, but the event.
+
+    Parameters
+    ----------
+    name
+        Also the name of its nuisance parameter.
+    """
+
+    type: ClassVar[str] = "selection"
+
+    def shifts(
+        self, weight_names: Sequence[str], descriptions: Mapping[str, str], source: str = "source"
+    ) -> tuple[NuisanceShift, ...]:
+        """Return nothing: it has no weights."""
+        del weight_names, descriptions, source
+        return ()
 
 
 _TYPES: dict[str, type[Systematic]] = {
-    kind.type: kind for kind in (NormalisationUncertainty, ScaleUncertainty, PDFUncertainty, WeightVariation)
+    kind.type: kind
+    for kind in (NormalisationUncertainty, ScaleUncertainty, PDFUncertainty, WeightVariation, SelectionVariation)
 }
 
 
@@ -345,64 +398,3 @@ def systematic_from_dict(document: object, where: str = "systematic") -> Systema
     del values["type"]
     with located(where):
         return kind(**values)
-
-
-def nuisance_coefficients(
-    w_up: ArrayLike, w_down: ArrayLike | None, w_nominal: ArrayLike, step: float = 1.0
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    r"""Return a and b of exp(a nu + b nu**2), the factor by which a nuisance parameter changes a weight.
-
-    Two-sided: a = log(w+ / w-) / 2, b = log(w+ w- / w0**2) / 2; one-sided: a = log(w+ / w0), b = 0. What is not finite
-    (a weight is zero, signs differ) is 0; the rest is clipped to [-10, 10].
-
-    Parameters
-    ----------
-    w_up, w_down, w_nominal
-        Weights at nu = +step, -step and 0 of arrays that broadcast together; `w_down` None: one-sided.
-    step
-        Value of nu to which the varied weights belong.
-
-    Returns
-    -------
-    a, b
-        Of the shape of the weights.
-    """
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        up, nominal = np.asarray(w_up, dtype=np.float64), np.asarray(w_nominal, dtype=np.float64)
-        if w_down is None:
-            a = np.log(up / nominal)
-            b = np.zeros_like(a)
-        else:
-            down = np.asarray(w_down, dtype=np.float64)
-            a = 0.5 * np.log(up / down)
-            b = 0.5 * np.log((up / nominal) * (down / nominal))
-    return _bounded(a) / step, _bounded(b) / step**2
-
-
-def _bounded(exponents: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.clip(np.where(np.isfinite(exponents), exponents, 0.0), -LARGEST_EXPONENT, LARGEST_EXPONENT)
-
-
-def nuisance_factor(a: ArrayLike, b: ArrayLike, nu: ArrayLike) -> NDArray[np.float64]:
-    """Return prod_i exp(a_i nu_i + b_i nu_i**2).
-
-    Parameters
-    ----------
-    a, b
-        (n_nu, n_events) from `nuisance_coefficients`.
-    nu
-        (n_points, n_nu), or (n_nu,) for one point.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n_points, n_events).
-    """
-    points = np.atleast_2d(np.asarray(nu, dtype=np.float64))
-    return np.asarray(np.exp(points @ np.asarray(a) + points**2 @ np.asarray(b)))
-
-
-def nuisance_log_gradients(a: ArrayLike, b: ArrayLike, nu: ArrayLike) -> NDArray[np.float64]:
-    """Return d log(nuisance_factor) / d nu_i = a_i + 2 b_i nu_i, (n_points, n_nu, n_events); parameters as there."""
-    points = np.atleast_2d(np.asarray(nu, dtype=np.float64))[..., np.newaxis]
-    return np.asarray(a, dtype=np.float64) + 2.0 * np.asarray(b, dtype=np.float64) * points

@@ -5,7 +5,7 @@ cumulative sum of the weights. Events are read block by block, twice: once for t
 random number of its own, so that neither the blocks nor what else is drawn, where and by whom, matters to it.
 
 With nuisance parameters, points are pairs (theta, nu), and the weights at theta are multiplied with the factors of
-`model.systematics`; without them, nothing of that is looked at.
+`model.response`; without them, nothing of that is looked at.
 
 Negative weights have no probability. What is done with them has a name: "refuse" raises, "clip" takes them as zero, and
 "keep" draws by |W| and hands out the sign as the weight of the drawn event.

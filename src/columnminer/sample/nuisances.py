@@ -1,6 +1,6 @@
 r"""The gold in the directions of nuisance parameters.
 
-With weights W(theta, nu) = f(nu) W(theta), where log f = sum_i a_i nu_i + b_i nu_i^2 (`model.systematics`), and with
+With weights W(theta, nu) = f(nu) W(theta), where log f = sum_i a_i nu_i + b_i nu_i^2 (`model.response`), and with
 sigma(theta, nu) the sum of W(theta, nu),
 
 .. math:: r(x, z) =

@@ -46,6 +46,7 @@ def assemble(
     *,
     configuration: Mapping[str, Any],
     replace: bool,
+    variations: Mapping[str, Sequence[str]] | None = None,
 ) -> EventStore:
     """Publish the store of files whose parts have all been committed.
 
@@ -60,9 +61,12 @@ def assemble(
     setup, observables
         What theta means, and the names of the observables.
     configuration
-        JSON document of all that the store depends on, with keys setup, selection, seed and partition.
+        JSON document of all that the store depends on, with keys setup, selection, seed and partition, and variations,
+        the other selections by name of a systematic, if there are any.
     replace
         Whether a store that is there gives way.
+    variations
+        By name of a systematic, where its selections at nu = +1 and -1 have their parts, within the folder of a file.
 
     Raises
     ------
@@ -71,28 +75,63 @@ def assemble(
     OutputExistsError
         If there is an output that may not be replaced, or parts are missing.
     """
-    read = [_File(source, parts / source.part_key) for source in sources]
-    samples = [_ReadSample(list(files)) for _, files in groupby(read, key=lambda file: file.source.position)]
+
+    def publish(
+        files: list[_File],
+        codes: NDArray[np.uint8],
+        out: Path,
+        selection: Mapping[str, Any],
+        stores: Mapping[str, list[EventStore]] | None = None,
+    ) -> EventStore:
+        samples = _by_sample(files)
+        description = Description(
+            setup=setup,
+            observables=tuple(observables),
+            samples=tuple(sample.info() for sample in samples),
+            partition=scheme,
+            nuisances=nuisances,
+            recorded=sources[0].sample.data,
+            cut_flow={sample.files[0].source.sample.name: sample.cut_flow() for sample in samples},
+            selection=selection,
+            configuration={k: v for k, v in configuration.items() if k not in {"setup", "selection"}},
+            provenance={package: version(package) for package in ("columnminer", "numpy", "awkward", "zarr")},
+        )
+        rows = (row for sample in samples for row in sample.rows(nuisances))
+        replaced = replace or out.parent == parts  # a varied store may be left of a run that was cut off
+        return publish_events(out, description, rows, codes, replace_existing=replaced, within=parts, variations=stores)
+
     nuisances = nuisance_columns(setup, [source.columns for source in sources])
     scheme = PartitionScheme(**configuration["partition"])
-    description = Description(
-        setup=setup,
-        observables=tuple(observables),
-        samples=tuple(sample.info() for sample in samples),
-        partition=scheme,
-        nuisances=nuisances,
-        recorded=sources[0].sample.data,
-        cut_flow={sample.files[0].source.sample.name: sample.cut_flow() for sample in samples},
-        selection=configuration["selection"],
-        configuration={k: v for k, v in configuration.items() if k not in {"setup", "selection"}},
-        provenance={package: version(package) for package in ("columnminer", "numpy", "awkward", "zarr")},
-    )
+    files = [_File(source, parts / source.part_key) for source in sources]
     if scheme.in_order:
-        codes = scheme.assign_in_order(sum(file.n_events for file in read))
+        codes = scheme.assign_in_order(sum(file.n_events for file in files))
     else:
-        codes = np.concatenate([scheme.assign(sample.rankings(configuration["seed"])) for sample in samples])
-    rows = (row for sample in samples for row in sample.rows(nuisances))
-    return publish_events(out, description, rows, codes, replace_existing=replace, within=parts)
+        codes = np.concatenate([scheme.assign(s.rankings(configuration["seed"])) for s in _by_sample(files)])
+    stores: dict[str, list[EventStore]] = {}
+    for name, folders in (variations or {}).items():
+        for folder, selection in zip(folders, configuration["variations"][name], strict=True):
+            varied = [f.varied(folder) if name in f.source.sample.systematics else f for f in files]
+            partitions = _same_partitions(files, codes, varied)
+            stores.setdefault(name, []).append(publish(varied, partitions, parts / f"store-{folder}", selection))
+    return publish(files, codes, out, configuration["selection"], stores)
+
+
+def _by_sample(files: list[_File]) -> list[_ReadSample]:
+    return [_ReadSample(list(own)) for _, own in groupby(files, key=lambda file: file.source.position)]
+
+
+def _same_partitions(files: list[_File], codes: NDArray[np.uint8], varied: list[_File]) -> NDArray[np.uint8]:
+    """Return the partition of each event of a varied selection, from the `codes` of those of the nominal one.
+
+    Events that pass both stay where they are, others go with the one before them in the file. As partitions are drawn
+    regardless of what is in an event (or the file is cut in order), the fractions stay the same on average.
+    """
+    found, first = [], 0
+    for file, other in zip(files, varied, strict=True):
+        own, first = codes[first : first + file.n_events], first + file.n_events
+        before = np.searchsorted(file.events, other.events, side="right") - 1
+        found.append(own[np.maximum(before, 0)] if len(own) else np.zeros(other.n_events, dtype=np.uint8))
+    return np.concatenate(found)
 
 
 @dataclass(frozen=True)
@@ -110,9 +149,18 @@ class _File:
             raise OutputExistsError(msg)
         return tuple(parts)
 
+    def varied(self, folder: str) -> _File:
+        """Return the same file in another selection."""
+        return _File(self.source, self.folder / folder)
+
     @property
     def n_events(self) -> int:
         return sum(part.n_events for part in self.parts)
+
+    @property
+    def events(self) -> NDArray[np.int64]:
+        """Numbers of the events that passed, in order."""
+        return np.concatenate([read_part(self.folder, part, ["event"])["event"] for part in self.parts])
 
     @property
     def totals(self) -> RawTotals:
@@ -181,12 +229,7 @@ class _ReadSample:
 
     def rankings(self, seed: int) -> NDArray[np.float64]:
         """Return a random number for each event that passed, which belongs to the event."""
-        numbers = [
-            uniform(file.source.stream(seed, "partition"), read_part(file.folder, part, ["event"])["event"])
-            for file in self.files
-            for part in file.parts
-        ]
-        return np.concatenate(numbers)
+        return np.concatenate([uniform(file.source.stream(seed, "partition"), file.events) for file in self.files])
 
     def rows(self, nuisances: Sequence[NuisanceColumn]) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the columns of the store, a part at a time."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import ColumnMinerWarning, InputError
-from columnminer.model.systematics import nuisance_coefficients
+from columnminer.model.response import nuisance_coefficients
 from columnminer.observe.cutflow import CutFlow
 from columnminer.store.commit import require_free
 from columnminer.store.partition import PartitionScheme
@@ -146,6 +146,10 @@ def _require_alike(stores: Sequence[EventStore], k_factors: Sequence[float]) -> 
     for store in stores:
         if store.recorded:
             msg = f"{store.path} holds recorded events, which cannot be combined with others"
+            raise InputError(msg)
+        if store.variations:
+            names = ", ".join(store.variations)
+            msg = f"{store.path} has other selections ({names}): process all samples at once instead"
             raise InputError(msg)
     files = [file.sha256 for store in stores for s in store.samples for file in s.files]
     hashes = [store.hash for store in stores]

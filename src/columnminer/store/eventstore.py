@@ -62,7 +62,8 @@ class EventStore:
     The arrays of the Zarr group are ``observables`` (n_events, n_obs), ``weights`` (n_events, n_benchmarks) [pb],
     normalised so that they sum to the cross section of each sample, ``nuisance_weights`` (n_events, n_columns) [pb],
     ``sample`` (n_events,), ``partition`` (n_events,) and ``event`` (n_events,), the number of the event in its file.
-    Names and all else live in the attributes. Signal samples estimate the same cross section, each from events at its
+    Names and all else live in the attributes. Stores of the same events in other selections are groups beside the
+    arrays. Signal samples estimate the same cross section, each from events at its
     own benchmark; they are mixed here, on reading.
     """
 
@@ -116,6 +117,28 @@ class EventStore:
     def nuisance_names(self) -> tuple[str, ...]:
         """Names of the nuisance parameters, in the order of nu."""
         return tuple(c.name for c in self.nuisances)
+
+    @property
+    def variations(self) -> tuple[str, ...]:
+        """Names of the nuisance parameters that change what is seen of events and not their weights; see `varied`."""
+        return tuple(self.attributes.get("variations", {}))
+
+    def varied(self, name: str) -> tuple[EventStore, ...]:
+        """Return the same events in the selections at nu = +1 and (unless one-sided) -1 of one of the `variations`.
+
+        Events that pass both selections have the same partition and weights in both stores. Samples on which the
+        nuisance parameter does not act are there as they are here.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such variation.
+        """
+        if name not in self.variations:
+            msg = f"{self.path} has no selections that vary {name!r}.{did_you_mean(name, self.variations)}"
+            raise UnknownNameError(msg)
+        folders = self.attributes["variations"][name]
+        return tuple(EventStore(self.path / folder, mixing=self.mixing) for folder in folders)
 
     @property
     def observable_names(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from columnminer.store.eventstore import EVENTS_FORMAT, FORMAT_VERSION, EventSto
 from columnminer.store.partition import PARTITIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -82,6 +82,7 @@ def publish_events(
     *,
     replace_existing: bool = False,
     within: Path | None = None,
+    variations: Mapping[str, Sequence[EventStore]] | None = None,
 ) -> EventStore:
     """Write an event store and let it appear at `out`, complete or not at all.
 
@@ -100,13 +101,16 @@ def publish_events(
         Whether a store that is there gives way.
     within
         Where it is written before it appears, on the same file system; None: beside `out`.
+    variations
+        Stores of the same events in other selections, by nuisance parameter; they move into this one, see
+        `EventStore.varied`.
 
     Raises
     ------
     OutputExistsError
         If something is at `out` that may not be replaced.
     """
-    n_codes = len(PARTITIONS)
+    n_codes, varied = len(PARTITIONS), dict(variations or {})
     counts = np.zeros(len(description.samples) * n_codes, dtype=np.int64)
     with staged(out, replace=replace_existing, within=within) as folder:
         writer = TableWriter(folder, len(partition), description.columns)
@@ -128,12 +132,15 @@ def publish_events(
             "nuisances": [asdict(c) for c in description.nuisances],
         }
         writer.content.update(json.dumps(meaning, sort_keys=True).encode())
+        inside = {name: _move(stores, folder, i) for i, (name, stores) in enumerate(varied.items())}
+        writer.content.update("".join(store.hash for stores in varied.values() for store in stores).encode())
         writer.write_attributes(
             {
                 "format": EVENTS_FORMAT,
                 "format_version": FORMAT_VERSION,
                 "hash": writer.content.hexdigest(),
                 **meaning,
+                "variations": inside,
                 "partition": asdict(description.partition),
                 "cut_flow": dict(description.cut_flow),
                 "selection": dict(description.selection),
@@ -142,3 +149,11 @@ def publish_events(
             }
         )
     return EventStore(out)
+
+
+def _move(stores: Sequence[EventStore], folder: Path, number: int) -> list[str]:
+    """Move the stores of one nuisance parameter into a store, as groups of its own, and return their names there."""
+    names = [f"variation_{number}_{side}" for side, _ in zip(("up", "down"), stores, strict=False)]
+    for name, store in zip(names, stores, strict=True):
+        store.path.rename(folder / name)
+    return names

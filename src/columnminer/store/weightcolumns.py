@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from columnminer.errors import FileFormatError, MissingError, UnknownNameError, did_you_mean
+from columnminer.model.systematics import NuisanceShift, SelectionVariation
 from columnminer.schema import NOMINAL
 from columnminer.store.weights import NuisanceColumn
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from columnminer.formats.reader import SourceInfo
     from columnminer.model.setup import Setup
-    from columnminer.model.systematics import NuisanceShift
     from columnminer.schema import EventBatch
     from columnminer.store.samples import Sample
 
@@ -81,7 +81,7 @@ class WeightColumns:
                 msg = f"sample {sample.name!r}: no systematic is called {name!r}.{did_you_mean(name, systematics)}"
                 raise UnknownNameError(msg)
             shifts += systematics[name].shifts(info.weight_names, info.weight_descriptions, file)
-        varied = [i for shift in shifts for i in (shift.up, shift.down) if i is not None]
+        varied = [i for shift in shifts for i in shift.weights]
         return cls(tuple(dict.fromkeys((NOMINAL, *benchmarks, *varied))), benchmarks, tuple(shifts))
 
     def normalised(
@@ -89,8 +89,9 @@ class WeightColumns:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the weights of the store, (n, n_benchmarks) and (n, n_nuisance_columns) [pb].
 
-        Varied weights belong to the sampling benchmark; they are rescaled to the reference benchmark, with the ratio of
-        the event's weights there. A nuisance parameter that does not act on the sample has the reference weight.
+        Varied weights belong to the sampling benchmark (and perhaps to other parton densities than the nominal weight);
+        they are rescaled to the reference benchmark, with the ratio of the event's weight there to the one that they
+        vary. A nuisance parameter that does not act on the sample has the reference weight.
 
         Parameters
         ----------
@@ -106,25 +107,29 @@ class WeightColumns:
         if not n_columns:
             return weights, np.empty((len(raw), 0))
         shifts = {shift.parameter: shift for shift in self.shifts}
-        reference, own = weights[:, 0], raw[:, 0]
-        rescale = np.divide(reference, own, out=np.zeros_like(own), where=own != 0)
-        varied = np.empty((len(raw), n_columns))
+        reference, varied = weights[:, 0], np.empty((len(raw), n_columns))
         for column in nuisances:
-            shift = shifts.get(column.name)
-            for position, weight in ((column.up, shift and shift.up), (column.down, shift and shift.down)):
+            shift = shifts.get(column.name, NuisanceShift(column.name, None))
+            for position, weight in ((column.up, shift.up), (column.down, shift.down)):
                 if position is not None:
-                    varied[:, position] = reference if weight is None else raw[:, self.raw.index(weight)] * rescale
-            if shift is not None:
-                varied[:, column.up] *= shift.factor
+                    varied[:, position] = reference if weight is None else reference * self._ratio(raw, weight, shift)
+            varied[:, column.up] *= shift.factor
         return weights, varied
+
+    def _ratio(self, raw: NDArray[np.float64], varied: str, shift: NuisanceShift) -> NDArray[np.float64]:
+        """Return a varied weight over the one that it varies; 0, which stands for no response, where that is 0."""
+        central = raw[:, 0 if shift.central is None else self.raw.index(shift.central)]
+        return np.divide(raw[:, self.raw.index(varied)], central, out=np.zeros_like(central), where=central != 0)
 
 
 def nuisance_columns(setup: Setup, files: Sequence[WeightColumns]) -> tuple[NuisanceColumn, ...]:
-    """Lay out the nuisance weights of a store: one or two columns for each nuisance parameter of the set-up."""
+    """Lay out the nuisance weights of a store: one or two columns for each nuisance parameter that changes weights."""
     shifts = {shift.parameter: shift for columns in files for shift in columns.shifts}
     layout: list[NuisanceColumn] = []
     position = 0
     for systematic in setup.systematics:
+        if isinstance(systematic, SelectionVariation):
+            continue
         for parameter in systematic.parameter_names:
             shift = shifts.get(parameter)
             two_sided = shift is not None and shift.down is not None

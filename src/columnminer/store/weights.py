@@ -1,7 +1,7 @@
 r"""Weights of stored events at any (theta, nu), and sums of them, from blocks that fit into memory.
 
 With morphing weights w_b(theta), benchmark weights W_eb of event e and nuisance coefficients a and b of
-`model.systematics`,
+`model.response`,
 
 .. math:: W_e(\theta, \nu) = f_e(\nu) \sum_b w_b(\theta) W_{eb}
    \quad\text{with}\quad f_e(\nu) = \exp \sum_i (a_{ei} \nu_i + b_{ei} \nu_i^2),
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import InputError, MissingError, UnknownNameError, did_you_mean
-from columnminer.model.systematics import nuisance_coefficients, nuisance_factor, nuisance_log_gradients
+from columnminer.model.response import nuisance_coefficients, nuisance_factor, nuisance_log_gradients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -4,16 +4,29 @@ import json
 
 import numpy as np
 import pytest
-from analytic_store import OBSERVABLES, ExactRatio, ExactScore, analytic_store, density, integral, recorded_store, sigma
+from analytic_store import (
+    OBSERVABLES,
+    ExactNuisanceRatio,
+    ExactRatio,
+    ExactScore,
+    analytic_store,
+    density,
+    integral,
+    recorded_store,
+    sigma,
+)
 from scipy.integrate import quad
 from scipy.stats import chi2, poisson
 
 from columnminer.errors import InputError, MissingError, UnknownNameError
 from columnminer.infer.bins import Axis, Bins
 from columnminer.infer.events import Events, StoredEvents
+from columnminer.infer.fit import fit
 from columnminer.infer.histogram import HistogramLikelihood
 from columnminer.infer.limits import Grid, expected_limits, observed_limits, scan
 from columnminer.infer.morphed import fill
+from columnminer.infer.neural import NeuralLikelihood
+from columnminer.infer.newton import climb
 from columnminer.infer.rate import RateLikelihood
 from columnminer.infer.summary import Summary
 from columnminer.store.madminer import import_madminer
@@ -165,18 +178,99 @@ def test_nuisances_are_profiled_at_every_point(tmp_path):
     assert (np.diff(profiled.nuisances["tilt"]) < 0).all()  # it compensates theta
     # To first order d sigma / d theta = 2 b and d sigma / d tilt = 0.4 b: theta and 0.2 tilt are told apart only by the
     # constraint, so that the variances 1 / information and 0.2^2 add.
-    curvature = {
-        name: -(limits.log_ratio[5] + limits.log_ratio[3] - 2 * limits.log_ratio[4]) / 0.05**2
-        for name, limits in (("fixed", fixed), ("profiled", profiled))
-    }
-    assert curvature["profiled"] == pytest.approx(1 / (1 / curvature["fixed"] + 0.2**2), rel=0.05)
+    assert curvature(profiled) == pytest.approx(1 / (1 / curvature(fixed) + 0.2**2), rel=0.05)
 
     profiled = expected_limits(store, "x", [0.0], grid, 2000.0, bins=EDGES, nuisances=True)
     assert profiled.histograms.expected.shape == (9, 6)
     observed = observed_limits(store, "x", profiled.histograms.observed, grid, 2000.0, bins=EDGES, nuisances=True)
     np.testing.assert_allclose(observed.log_ratio, profiled.log_ratio, atol=1e-6)
-    with pytest.raises(InputError, match="knows no nuisance parameters"):
-        expected_limits(store, ExactRatio(), [0.0], grid, 1.0, nuisances=True)
+
+
+def curvature(limits) -> float:
+    """Second derivative of -log L at the middle of a grid of steps of 0.05."""
+    return -(limits.log_ratio[5] + limits.log_ratio[3] - 2 * limits.log_ratio[4]) / 0.05**2
+
+
+def test_nuisances_of_ratio_estimators_are_profiled(tmp_path, caplog):
+    """As for histograms: theta and 0.2 tilt are told apart only by the constraint, if the estimator knows the tilt."""
+    store = analytic_store(tmp_path / "events.zarr", 6000, tilt=0.4)
+    grid, nuisance_ratio = Grid([(-0.2, 0.2, 9)]), ExactNuisanceRatio(0.4)
+    options = {"luminosity": 2000.0, "partition": "all"}
+    fixed = expected_limits(store, nuisance_ratio, [0.0], grid, **options)  # it is evaluated at tilt = 0
+    profiled = expected_limits(store, nuisance_ratio, [0.0], grid, **options, nuisances=True)
+    np.testing.assert_allclose(
+        fixed.log_ratio, expected_limits(store, ExactRatio(), [0.0], grid, **options).log_ratio, atol=1e-9
+    )
+    assert curvature(profiled) == pytest.approx(1 / (1 / curvature(fixed) + 0.2**2), rel=0.02)
+    assert profiled.parameter_names == ("theta",)
+    assert (np.diff(profiled.nuisances["tilt"]) < 0).all()  # it compensates theta
+    binned = expected_limits(store, "x", [0.0], grid, bins=40, template_partition="all", **options, nuisances=True)
+    np.testing.assert_allclose(profiled.log_ratio, binned.log_ratio, atol=0.02)
+    assert not caplog.records
+    blind = expected_limits(store, ExactRatio(), [0.0], grid, **options, nuisances=True)
+    assert "not their distribution" in caplog.text
+    assert curvature(blind) == pytest.approx(curvature(fixed), rel=0.02)  # the tilt does not change the rate at 0
+
+
+def test_nuisances_are_profiled_as_by_single_fits(tmp_path):
+    store = analytic_store(tmp_path / "events.zarr", 6000, background=0.3, tilt=0.4)
+    likelihood = HistogramLikelihood.from_store(store, "x", 500.0, bins=EDGES, nuisances=True)
+    likelihood = likelihood.with_data(likelihood.simulate(5, theta=0.7, tilt=-1.0)).constrained()
+    theta = np.linspace(-2.0, 2.0, 5)[:, None]
+    points, arrived = climb(likelihood, likelihood.points({"theta": theta[:, 0]}), ["tilt"])
+    assert arrived.all()
+    np.testing.assert_allclose(likelihood.gradient(points)[:, 1], 0.0, atol=1e-3)
+    for point in points:
+        best = fit(likelihood.fix(theta=point[0]))
+        assert point[1] == pytest.approx(best.values[0], abs=1e-2 * best.errors[0])  # Minuit stops there
+        assert likelihood.log_likelihood(point) >= best.log_likelihood - 1e-9
+    np.testing.assert_array_equal(scan(likelihood, theta).nuisances["tilt"], points[:, 1])
+
+
+def test_nuisances_are_profiled_without_a_gradient(tmp_path):
+    class Flat(NeuralLikelihood):
+        def term_gradients(self, points, data):
+            raise MissingError
+
+    store = analytic_store(tmp_path / "events.zarr", 1000, tilt=0.4)
+    theta = [[-0.2], [0.1]]
+    quick = NeuralLikelihood.from_store(store, ExactNuisanceRatio(0.4), 500.0, nuisances=True)
+    slow = Flat(quick.estimator, quick.rate, events=quick.events)
+    data = quick.simulate(3, theta=0.3, tilt=0.5)
+    ours = [scan(likelihood.with_data(data).constrained(), theta) for likelihood in (quick, slow)]
+    np.testing.assert_allclose(ours[0].log_ratio, ours[1].log_ratio, atol=2e-3)
+
+
+def test_points_where_data_are_impossible_are_excluded(tmp_path):
+    """Where a morphed rate is negative nothing is fitted."""
+    store = analytic_store(tmp_path / "events.zarr", 1000, tilt=0.4)
+    likelihood = RateLikelihood.from_store(store, 100.0, nuisances=True)
+    likelihood.total.signal[1:] = 0.0  # the rate is now 1 - theta^2
+    limits = scan(likelihood.with_data(80.0).constrained(), [[0.0], [0.4], [2.0]])
+    assert limits.log_ratio[2] == -np.inf
+    assert limits.p_value[2] == 0.0
+    assert limits.best_fit[0] == 0.4
+
+
+def test_densities_and_double_ratios_are_taken_to_one_point(store):
+    class Double(ExactRatio):
+        estimates = "double ratio"
+
+        def log_ratio(self, x, theta0, theta1, *, names=None):
+            raise AssertionError
+
+        def ratio_to(self, theta):
+            assert theta == store.setup.theta("zero")
+            return ExactRatio()
+
+    exact = expected_limits(store, ExactRatio(), [0.5], GRID, LUMINOSITY)
+    ours = expected_limits(store, Double(), [0.5], GRID, LUMINOSITY)
+    np.testing.assert_array_equal(ours.log_ratio, exact.log_ratio)
+    Double.ratio_to = None
+    with pytest.raises(InputError, match="ratios to one point; Double gives a double ratio"):
+        expected_limits(store, Double(), [0.5], GRID, LUMINOSITY)
+    with pytest.raises(InputError, match="build it with from_store"):
+        NeuralLikelihood(Double(), RateLikelihood.from_store(store, 1.0))
 
 
 def test_errors_name_what_is_wrong(store):

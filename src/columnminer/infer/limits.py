@@ -80,7 +80,8 @@ def expected_limits(
     cuts, efficiencies
         Expressions of observables.
     nuisances
-        Whether the store's nuisance parameters are constrained and profiled at each point, or 0.
+        Whether the store's nuisance parameters are constrained and profiled at each point, or 0. Where a ratio
+        estimator knows theta alone, they change the number of events, not their distribution.
 
     Raises
     ------
@@ -201,11 +202,14 @@ def _likelihood(
             raise InputError(msg)
         return RateLikelihood.from_store(store, luminosity, nuisances=nuisances, **options)
     if gives_ratio(what):
-        if nuisances:
-            msg = "a ratio estimator of theta alone knows no nuisance parameters: leave nuisances=False"
-            raise InputError(msg)
         return NeuralLikelihood.from_store(
-            store, what, luminosity, include_rate=include_rate, partition=events, **options
+            store,
+            what,
+            luminosity,
+            include_rate=include_rate,
+            partition=events,
+            nuisances=nuisances,
+            **options,
         )
     points = grid_points(grid, store.setup.space.names)
     return HistogramLikelihood.from_store(

@@ -223,7 +223,7 @@ def test_nuisances_are_profiled_as_by_single_fits(tmp_path):
     for point in points:
         best = fit(likelihood.fix(theta=point[0]))
         assert point[1] == pytest.approx(best.values[0], abs=1e-2 * best.errors[0])  # Minuit stops there
-        assert likelihood.log_likelihood(point) >= best.log_likelihood - 1e-9
+        assert likelihood.log_likelihood(point) >= best.log_likelihood - 1e-8
     np.testing.assert_array_equal(scan(likelihood, theta).nuisances["tilt"], points[:, 1])
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["climb"]
 
-_DISTANCE = 1e-7
+_DISTANCE = 1e-9
 """Expected distance to the maximum of log L at which a point has arrived."""
 
 _STEPS, _HALVINGS = 30, 8

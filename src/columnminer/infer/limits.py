@@ -48,6 +48,7 @@ def expected_limits(
     cuts: Sequence[str] = (),
     efficiencies: Sequence[str] = (),
     nuisances: bool = False,
+    template_statistics: bool = False,
 ) -> Limits:
     """Return the limits to expect if `theta_true` is the truth.
 
@@ -82,6 +83,8 @@ def expected_limits(
     nuisances
         Whether the store's nuisance parameters are constrained and profiled at each point, or 0. Where a ratio
         estimator knows theta alone, they change the number of events, not their distribution.
+    template_statistics
+        Whether the limited number of simulated events in histograms counts; see `HistogramLikelihood`.
 
     Raises
     ------
@@ -102,6 +105,7 @@ def expected_limits(
         templates=template_partition,
         events=partition,
         nuisances=nuisances,
+        template_statistics=template_statistics,
         **options,
     )
     truth = store.setup.theta(theta_true)
@@ -128,6 +132,7 @@ def observed_limits(
     cuts: Sequence[str] = (),
     efficiencies: Sequence[str] = (),
     nuisances: bool = False,
+    template_statistics: bool = False,
 ) -> Limits:
     """Return the limits from observed data.
 
@@ -135,13 +140,15 @@ def observed_limits(
     ----------
     store
         Simulated events; None where `what` is a likelihood.
-    what, grid, luminosity, include_rate, bins, dof, template_partition, cuts, efficiencies, nuisances
-        As for `expected_limits`. Cuts act on the data, too.
+    what, grid, luminosity, include_rate, bins, dof, template_partition
+        As for `expected_limits`.
     data
         Observed events: observables (n, n_obs) in the order of the store, a store of recorded events, a `Dataset`, or
         what else the likelihood takes: counts in bins, a number of events.
     n_observed
         Rescale the data to this number of events: what more data of the same kind would say.
+    cuts, efficiencies, nuisances, template_statistics
+        As for `expected_limits`. Cuts act on the data, too.
 
     Raises
     ------
@@ -163,6 +170,7 @@ def observed_limits(
             templates=template_partition,
             events="test",
             nuisances=nuisances,
+            template_statistics=template_statistics,
             **options,
         )
     with_data = likelihood.with_data(_observed(data, store, n_observed, likelihood))
@@ -193,6 +201,7 @@ def _likelihood(
     templates: Partition,
     events: Partition,
     nuisances: bool,
+    template_statistics: bool,
     **options: Any,
 ) -> RateLikelihood | HistogramLikelihood | NeuralLikelihood:
     """Return the likelihood that `what` is short for."""
@@ -221,6 +230,7 @@ def _likelihood(
         include_rate=include_rate,
         partition=templates,
         nuisances=nuisances,
+        template_statistics=template_statistics,
         **options,
     )
 

@@ -19,6 +19,7 @@ from scipy.integrate import quad
 from scipy.stats import chi2, poisson
 
 from columnminer.errors import InputError, MissingError, UnknownNameError
+from columnminer.infer.adaptive import AdaptiveHistograms
 from columnminer.infer.bins import Axis, Bins
 from columnminer.infer.events import Events, StoredEvents
 from columnminer.infer.fit import fit
@@ -118,6 +119,92 @@ def test_a_list_of_points_is_as_good_as_a_grid(store):
     assert limits.grid is None
 
 
+def test_points_may_be_named(store):
+    limits = expected_limits(store, "x", [0.0], ["minus", {"theta": 0.5}, "one"], LUMINOSITY, bins=EDGES)
+    np.testing.assert_array_equal(limits.theta, [[-1.0], [0.5], [1.0]])
+    same = expected_limits(store, "x", [0.0], [[-1.0], [0.5], [1.0]], LUMINOSITY, bins=EDGES)
+    np.testing.assert_array_equal(limits.log_ratio, same.log_ratio)
+    with pytest.raises(UnknownNameError, match="minus"):
+        expected_limits(store, "x", [0.0], ["minos"], LUMINOSITY)
+    with pytest.raises(InputError, match="without names"):
+        expected_limits(None, RateLikelihood.from_store(store, 1.0), [0.0], ["one"])
+
+
+# How histograms are made ---------------------------------------------------------------------------------------------
+
+
+def test_bins_are_equal_where_that_is_asked_for(store):
+    edges = {}
+    for where in ("grid", [[1.5]], ["minus"]):
+        limits = expected_limits(store, "x", [0.0], GRID, LUMINOSITY, bins=6, bins_at=where, template_partition="all")
+        edges[str(where)] = limits.histograms.axes[0].edges
+    at = HistogramLikelihood.from_store(store, "x", LUMINOSITY, bins=6, bin_thetas=[[1.5]], partition="all")
+    np.testing.assert_array_equal(edges["[[1.5]]"], at.bins.axes[0].edges)
+    assert edges["[[1.5]]"].mean() > edges["grid"].mean() + 0.1 > edges["['minus']"].mean() + 0.2
+    with pytest.raises(InputError, match="'grid', 'each' or a list"):
+        expected_limits(store, "x", [0.0], GRID, LUMINOSITY, bins_at="centre")
+
+
+def test_bins_of_their_own_for_each_theta_give_the_same_limits(store):
+    grid = Grid([(-1.0, 1.0, 11)])
+    common = expected_limits(store, "x", [0.6], grid, LUMINOSITY)
+    each = expected_limits(store, "x", [0.6], grid, LUMINOSITY, bins_at="each", theta_ref="one")
+    exact = expected_limits(store, ExactRatio(), [0.6], grid, LUMINOSITY)
+    for limits in (common, each):
+        np.testing.assert_allclose(limits.log_ratio, exact.log_ratio, rtol=0.05, atol=0.5)
+    noise = expected_limits(store, "y", [0.6], GRID, LUMINOSITY, bins=5, bins_at="each", include_rate=False)
+    assert noise.log_ratio.min() > -1.0 > exact.log_ratio.min()
+    histograms = AdaptiveHistograms(store, ["x", "y"], bins=[4, [0.5]], partition="all")
+    for theta in (-1.5, 1.5):
+        bins = histograms.bins_at([theta])
+        sums = fill(StoredEvents(store), histograms.summary, bins).at(np.array([theta])).reshape(bins.shape)
+        np.testing.assert_allclose(sums.sum(axis=1) / sums.sum(), 0.25, rtol=0.01)
+        np.testing.assert_array_equal(bins.axes[1].edges, [0.5])
+    with pytest.raises(InputError, match="template_statistics=False"):
+        expected_limits(store, "x", [0.6], GRID, LUMINOSITY, bins_at="each", template_statistics=True)
+    with pytest.raises(InputError, match="denominator of bins_at='each'"):
+        expected_limits(store, "x", [0.6], GRID, LUMINOSITY, theta_ref="one")
+
+
+def test_components_of_scores_are_chosen_by_name(tmp_path):
+    class WithTilt(ExactScore):
+        parameter_names = ("theta", "tilt")
+
+        def score(self, x, *, names=None):
+            return np.concatenate([super().score(x, names=names), x[:, 1:]], axis=1)
+
+    store = analytic_store(tmp_path / "tilted.zarr", 2000, tilt=0.2)
+    for where in ("grid", "each"):
+        options = {"bins": 8, "bins_at": where}
+        chosen = expected_limits(store, WithTilt(0.0), [0.5], GRID, LUMINOSITY, score_components=["theta"], **options)
+        alone = expected_limits(store, ExactScore(0.0), [0.5], GRID, LUMINOSITY, **options)
+        np.testing.assert_array_equal(chosen.log_ratio, alone.log_ratio)
+    both = expected_limits(
+        store, [WithTilt(0.0), "x"], [0.5], GRID, LUMINOSITY, bins=3, score_components=["tilt", "theta"]
+    )
+    assert [axis.name for axis in both.histograms.axes] == ["score(tilt)", "score(theta)", "x"]
+    with pytest.raises(UnknownNameError, match=r"no component 'teta'.*Did you mean 'theta'"):
+        expected_limits(store, WithTilt(0.0), [0.5], GRID, LUMINOSITY, score_components=["teta"])
+    with pytest.raises(InputError, match="there is none"):
+        expected_limits(store, "x", [0.5], GRID, LUMINOSITY, score_components=["theta"])
+
+
+def test_asimov_data_may_be_a_sample(store):
+    """Of 4,000 events: the log ratios differ by their fluctuations, as many times 300 expected events are 4,000."""
+    whole = expected_limits(store, ExactRatio(), [0.6], GRID, LUMINOSITY, include_rate=False)
+    options = {"include_rate": False, "n_asimov": 4000}
+    sample = expected_limits(store, ExactRatio(), [0.6], GRID, LUMINOSITY, **options, seed=4)
+    again = expected_limits(store, ExactRatio(), [0.6], GRID, LUMINOSITY, **options, seed=4)
+    other = expected_limits(store, ExactRatio(), [0.6], GRID, LUMINOSITY, **options, seed=5)
+    np.testing.assert_array_equal(sample.log_ratio, again.log_ratio)
+    assert not np.array_equal(sample.log_ratio, other.log_ratio)
+    np.testing.assert_allclose(sample.log_ratio, whole.log_ratio, atol=3.0, rtol=0.1)
+    sizes = [(len(x), weights.sum()) for x, weights in sample.data.blocks()]
+    assert sizes == [(4000, pytest.approx(LUMINOSITY * sigma(0.6), rel=1e-3))]
+    with pytest.raises(InputError, match="at least one event"):
+        expected_limits(store, "x", [0.6], GRID, LUMINOSITY, n_asimov=0)
+
+
 def test_any_likelihood_gives_limits(store):
     first = HistogramLikelihood.from_store(store, "x", LUMINOSITY, bins=EDGES)
     second = RateLikelihood.from_store(store, 50.0)
@@ -157,6 +244,16 @@ def test_a_store_of_recorded_events_is_data(store, tmp_path):
     assert cut.data == (x[:, 0] > 0.5).sum()
 
 
+def test_no_event_at_all_is_data_too(store):
+    rate = observed_limits(store, "rate", 0, GRID, LUMINOSITY)
+    np.testing.assert_allclose(rate.log_ratio, LUMINOSITY * (1.0 - sigma(GRID.points[:, 0])), atol=1e-2)
+    for what in ("x", ExactRatio()):
+        for data, cuts in ((np.zeros((0, 2)), []), (np.full((5, 2), 0.3), ["x > 0.4"])):
+            with_cuts = observed_limits(store, "rate", 0, GRID, LUMINOSITY, cuts=cuts)
+            limits = observed_limits(store, what, data, GRID, LUMINOSITY, cuts=cuts)
+            np.testing.assert_allclose(limits.log_ratio, with_cuts.log_ratio, atol=1e-9)
+
+
 def test_data_scale_to_another_number_of_events(store):
     toy = StoredEvents(store, "test").draw([1.0], 320, np.random.default_rng(3))
     for what in ("x", ExactRatio()):
@@ -164,6 +261,18 @@ def test_data_scale_to_another_number_of_events(store):
         once = observed_limits(store, what, toy.x, GRID, LUMINOSITY, **options)
         thrice = observed_limits(store, what, toy.x, GRID, LUMINOSITY, n_observed=960, **options)
         np.testing.assert_allclose(thrice.log_ratio, 3 * once.log_ratio, rtol=1e-9, atol=1e-9)
+        with pytest.raises(InputError, match="no observed events"):
+            observed_limits(store, what, toy.x[:0], GRID, LUMINOSITY, n_observed=960, **options)
+    for what in ("x", "rate", ExactRatio()):  # what passes the cuts is rescaled
+        limits = observed_limits(store, what, toy.x, GRID, LUMINOSITY, n_observed=500.0, cuts=["x > 0.4"])
+        passed = toy.x[toy.x[:, 0] > 0.4]
+        assert RateLikelihood.from_store(store, 1.0, cuts=["x > 0.4"]).as_data(
+            limits.data if what not in {"x", "rate"} else np.sum(limits.data)
+        ) == pytest.approx(500.0)
+        assert len(passed) < 320
+    both = RateLikelihood.from_store(store, 1.0) * RateLikelihood.from_store(store, 2.0)
+    with pytest.raises(InputError, match="not the data of a Product"):
+        observed_limits(None, both, (1.0, 2.0), GRID, n_observed=3.0)
 
 
 def test_nuisances_are_profiled_at_every_point(tmp_path):

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from columnminer.store.eventstore import EventStore
     from columnminer.store.weights import Block
 
-__all__ = ["AsimovEvents", "Dataset", "Events", "Partition", "RecordedEvents", "StoredBlock", "StoredEvents"]
+__all__ = [
+    "AsimovEvents",
+    "Dataset",
+    "Events",
+    "Partition",
+    "RecordedEvents",
+    "Rescaled",
+    "StoredBlock",
+    "StoredEvents",
+]
 
 Partition: TypeAlias = "str | slice | Sequence[str]"
 """Name of a partition, "all", several names, or a slice of stored events."""
@@ -322,3 +331,29 @@ class RecordedEvents:
         for start in range(0, len(self.store), _EVENTS_AT_A_TIME):
             x = np.asarray(self.store.observables[start : start + _EVENTS_AT_A_TIME])
             yield x, np.ones(len(x))
+
+
+@dataclass(frozen=True)
+class Rescaled:
+    """Another data set, in which each event counts more or less.
+
+    Attributes
+    ----------
+    data : Dataset
+        The other.
+    factor : float
+        By which its weights are multiplied.
+    """
+
+    data: Dataset
+    factor: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the observables."""
+        return self.data.names
+
+    def blocks(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Yield the events, a part at a time."""
+        for x, weights in self.data.blocks():
+            yield x, weights * self.factor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,6 +111,7 @@ class HistogramLikelihood(Likelihood):
         efficiencies: Sequence[str] = (),
         nuisances: bool = False,
         template_statistics: bool = False,
+        score_components: Sequence[str] | None = None,
     ) -> HistogramLikelihood:
         """Return the likelihood of a histogram of a store's observables.
 
@@ -139,11 +141,13 @@ class HistogramLikelihood(Likelihood):
             Whether the store's nuisance parameters are parameters; constrain them with `Likelihood.constrained`.
         template_statistics
             Whether the limited number of simulated events in the templates counts.
+        score_components
+            Names of the parameters whose components of score estimators are axes; all by default.
         """
         rate = RateLikelihood.from_store(
             store, luminosity, partition=rate_partition, cuts=cuts, efficiencies=efficiencies, nuisances=nuisances
         )
-        summary = Summary(observables, store.observable_names)
+        summary = Summary(observables, store.observable_names, score_components)
         events = StoredEvents(store, partition, cuts=cuts, efficiencies=efficiencies)
         thetas = store.setup.space.points(store.setup.space.nominal if bin_thetas is None else bin_thetas)
         chosen = choose_bins(events, summary, bins, thetas)
@@ -182,7 +186,7 @@ class HistogramLikelihood(Likelihood):
         for x, weights in data.blocks():
             passed = self.rate.cuts(x, data.names) if self.rate.cuts is not None else slice(None)
             index = self.bins.find_bins(self.summary(x[passed], data.names))
-            toys = weights[..., passed].reshape(-1, len(index))
+            toys = weights[..., passed].reshape(math.prod(weights.shape[:-1]), len(index))
             sums = self.bins.sum(index, toys.T).T.reshape(*weights.shape[:-1], -1)
             counts = counts + sums
         empty = self.templates.signal.any(axis=0) | (self.templates.background != 0.0)

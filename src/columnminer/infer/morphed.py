@@ -129,7 +129,7 @@ class MorphedHistogram:
         slopes = self.setup.weight_gradients(theta.reshape(-1, theta.shape[-1])).reshape(*theta.shape, -1)
         along = 2.0 * np.einsum("...b,bck,...ic->...ik", weights, squares, slopes, optimize=True)
         if self.signal_variations is None or self.background_variations is None:
-            return along
+            return np.asarray(along)
         factors = self.signal_variations.factors(nu)[..., None, :] ** 2
         signal = np.einsum("...b,bck,...c->...k", weights, squares, weights, optimize=True)[..., None, :] * factors
         background = background * self.background_variations.factors(nu)[..., None, :] ** 2
@@ -144,8 +144,8 @@ class MorphedHistogram:
         return self.signal_squares, self.background_squares
 
     def _weights(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        weights: NDArray[np.float64] = self.setup.weights(theta.reshape(-1, theta.shape[-1]))
-        return weights.reshape(*theta.shape[:-1], -1)
+        weights = self.setup.weights(theta.reshape(-1, theta.shape[-1]))
+        return np.asarray(weights.reshape(*theta.shape[:-1], -1))
 
     def _split(self, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         n_theta = len(self.setup.space)

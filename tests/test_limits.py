@@ -19,6 +19,7 @@ from scipy.integrate import quad
 from scipy.stats import chi2, poisson
 
 from columnminer.errors import InputError, MissingError, UnknownNameError
+from columnminer.generate.drellyan import DrellYan
 from columnminer.infer.adaptive import AdaptiveHistograms
 from columnminer.infer.bins import Axis, Bins
 from columnminer.infer.events import Events, StoredEvents
@@ -30,7 +31,10 @@ from columnminer.infer.neural import NeuralLikelihood
 from columnminer.infer.newton import climb
 from columnminer.infer.rate import RateLikelihood
 from columnminer.infer.summary import Summary
+from columnminer.observe.selection import Selection
+from columnminer.processing import process
 from columnminer.store.madminer import import_madminer
+from columnminer.store.samples import Sample
 
 GRID = Grid([(-2.0, 2.0, 41)])
 LUMINOSITY = 300.0
@@ -254,6 +258,37 @@ def test_no_event_at_all_is_data_too(store):
             np.testing.assert_allclose(limits.log_ratio, with_cuts.log_ratio, atol=1e-9)
 
 
+def test_event_files_of_data_become_limits(tmp_path):
+    """Files that went through one selection, as simulation and as data; the likelihood of this process is exact."""
+    model = DrellYan("ee", bound=1.0)
+    model.write_lhe(tmp_path / "simulated.lhe", 2000, seed=1)
+    model.write_lhe(tmp_path / "observed.lhe", 300, seed=2)
+    selection = Selection(model.observables)
+    stores = [
+        process([Sample(tmp_path / f"{name}.lhe", **what)], model.setup(), selection, tmp_path / name, progress=False)
+        for name, what in (("simulated", {"benchmark": "sm"}), ("observed", {"data": True}))
+    ]
+    luminosity = 300 / model.xsec("sm")[0]
+    grid = Grid([(-1.0, 1.0, 5), (-1.0, 1.0, 5)])
+    limits = observed_limits(stores[0], model, stores[1], grid, luminosity)
+    x = np.asarray(stores[1].observables[:])
+    assert x.shape == (300, 1)
+    direct = model.log_ratio(x, grid.points, pairing="grid").sum(axis=1)
+    np.testing.assert_allclose(limits.log_ratio_kinematic - limits.log_ratio_kinematic[12], direct, atol=1e-9)
+    rate = poisson.logpmf(300, luminosity * model.xsec(grid.points))
+    np.testing.assert_allclose(limits.log_ratio_rate - limits.log_ratio_rate[12], rate - rate[12], rtol=0.1, atol=0.2)
+    assert limits.allowed(0.99)[12]
+    assert not limits.allowed(0.99).all()
+    binned = observed_limits(stores[0], "cos_theta", stores[1], grid, luminosity, bins=8)
+    assert binned.histograms.observed.sum() == 300
+    np.testing.assert_allclose(binned.log_ratio_rate - binned.log_ratio_rate[12], rate - rate[12], rtol=0.1, atol=0.2)
+
+
+def test_simulated_events_are_not_data(store):
+    with pytest.raises(InputError, match="simulated"):
+        observed_limits(store, "x", store, GRID, LUMINOSITY)
+
+
 def test_data_scale_to_another_number_of_events(store):
     toy = StoredEvents(store, "test").draw([1.0], 320, np.random.default_rng(3))
     for what in ("x", ExactRatio()):
@@ -435,7 +470,8 @@ def madminers_histogram(store, args, theta_grid) -> tuple[np.ndarray, np.ndarray
     Overflow is dropped where the templates are filled, but counted in the outermost bins where the data are; 1e-12 is
     added to each bin; what is compared is a density; the data are test events generated at the nearest benchmark only.
     """
-    names, edges = args["hist_vars"], [np.array(e) for e in args["hist_bins"]]
+    names, edges = args["hist_vars"], args["hist_bins"]
+    edges = [madminers_edges(store, theta_grid, edges)] if isinstance(edges, int) else [np.array(e) for e in edges]
     bins = Bins(tuple(Axis(n, e) for n, e in zip(names, edges, strict=True)))
     summary = Summary(names, store.observable_names)
     inside = (..., *[slice(1, -1)] * len(edges))
@@ -465,14 +501,41 @@ def madminers_histogram(store, args, theta_grid) -> tuple[np.ndarray, np.ndarray
     return n * log, templates[0]
 
 
+def madminers_edges(store, theta_grid, n_bins) -> np.ndarray:
+    """Return its bins of pt_j1: between quantiles 0.001 and 0.999 of the mean weights, at the middle of each weight."""
+    blocks = list(StoredEvents(store, TRAIN).blocks())
+    weights = np.concatenate([block.benchmark_weights for block in blocks]) @ store.setup.weights(theta_grid).mean(0)
+    pt = np.concatenate([block.x[:, 0] for block in blocks])
+    order = np.argsort(pt)
+    middle = np.cumsum(weights[order]) - 0.5 * weights[order]
+    middle = (middle - middle[0]) / (middle[-1] - middle[0])
+    return np.interp(np.linspace(0.001, 0.999, n_bins + 1), middle, pt[order])
+
+
 @pytest.mark.parametrize("section", ["limits", "limits_narrow"])
-@pytest.mark.parametrize("name", ["histo1d_xsec", "histo2d_noxsec", "histo1d_noxsec_theta1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "histo1d_xsec",
+        "histo1d_noxsec",
+        "histo2d_xsec",
+        "histo2d_noxsec",
+        "histo1d_adaptive10_noxsec",
+        "histo1d_noxsec_theta1",
+    ],
+)
 def test_madminers_histogram_limits_come_out_of_its_recipe(vbf, oracle, section, name):
     entry, theta_grid = oracle[section]["results"][name], np.array(oracle[section]["theta_grid"])
     kinematic, first = madminers_histogram(vbf, entry["args"], theta_grid)
     theirs = np.array(entry["log_r_kin"])
     np.testing.assert_allclose(kinematic, theirs, rtol=0, atol=1e-8 * np.abs(theirs).max())
     np.testing.assert_allclose(first, entry["histo_at_grid0"], rtol=0, atol=1e-8 * np.max(entry["histo_at_grid0"]))
+    if entry["args"]["include_xsec"]:  # both parts together, with the number of events rounded in one of them
+        rate = madminers_rate(vbf)
+        n = np.round(rate.expected(entry["args"]["theta_true"]))
+        total, best = kinematic + rate.log_likelihood(theta_grid, n), entry["best_fit_index"]
+        assert total.argmax() == best
+        np.testing.assert_allclose(chi2.sf(2.0 * (total[best] - total), 2), entry["p_values"], rtol=1e-5, atol=1e-300)
 
 
 @pytest.mark.parametrize("section", ["limits", "limits_narrow"])

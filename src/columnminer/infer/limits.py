@@ -311,6 +311,9 @@ def _likelihood(
 def _observed(data: Any, store: EventStore | None, n_observed: float | None, likelihood: Likelihood) -> Any:
     """Return data in a form that the likelihood takes, scaled to `n_observed` events that pass its cuts."""
     if isinstance(data, EventStore):
+        if not data.recorded:
+            msg = f"{data.path} holds simulated events, not data; process recorded ones with Sample(..., data=True)"
+            raise InputError(msg)
         data = RecordedEvents(data)
     elif store is not None and np.ndim(data) == 2 and np.shape(data)[1] == len(store.observable_names):
         data = Events(np.asarray(data, dtype=np.float64), store.observable_names)

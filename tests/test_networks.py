@@ -127,3 +127,14 @@ def test_the_leak_of_prelu_is_learned_for_each_layer():
     loss(*net.value_and_gradient(inputs(), 2)).backward()
     assert [float(leak.detach()) for leak in net.leaks] == [0.25, 0.25]
     assert all(float(leak.grad.abs()) > 0.0 for leak in net.leaks)
+
+
+def test_the_default_precision_of_torch_does_not_matter():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        net = MLP(4, 1, (5,), activation="prelu", dropout=0.2, generator=generator())
+        tensors = [*net.parameters(), *net.dropout_masks(3, generator())]
+    finally:
+        torch.set_default_dtype(before)
+    assert {t.dtype for t in tensors} == {torch.float32}

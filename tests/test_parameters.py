@@ -100,6 +100,7 @@ def test_transform_undefined_at_a_point_is_an_error() -> None:
         kind=st.sampled_from(["theory", "nuisance", "rate"]),
         description=names,
         fit_limits=st.sampled_from([None, (0.0, None), (None, 2.0), (0.0, 1.0)]),
+        fit_guess=st.none() | st.floats(-1e6, 1e6),
     )
 )
 def test_parameters_survive_json(parameter: Parameter) -> None:

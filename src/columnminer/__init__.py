@@ -16,13 +16,20 @@ if TYPE_CHECKING:
     from columnminer.formats.lhe_write import write_lhe
     from columnminer.formats.opening import open_reader
     from columnminer.generate.drellyan import DrellYan
+    from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
+    from columnminer.infer.geometry import distance_contours, geodesics
+    from columnminer.infer.histfactory import to_workspace, write_workspace
     from columnminer.infer.histogram import HistogramLikelihood
-    from columnminer.infer.intervals import confidence_interval, profile
+    from columnminer.infer.intervals import confidence_interval
     from columnminer.infer.likelihood import Likelihood
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
+    from columnminer.infer.metric import Metric
     from columnminer.infer.neural import NeuralLikelihood
+    from columnminer.infer.profiles import profile, project
+    from columnminer.infer.pyhf_likelihood import PyhfLikelihood
+    from columnminer.infer.pyhf_modifiers import pyhf_modifier_set
     from columnminer.infer.rate import RateLikelihood
     from columnminer.learn.calibration import calibrate
     from columnminer.learn.checks import check
@@ -123,11 +130,18 @@ _NAMES = {
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.learn.information": ("Information",),
     "columnminer.infer.fit": ("fit",),
+    "columnminer.infer.histfactory": ("to_workspace", "write_workspace"),
+    "columnminer.infer.geometry": ("distance_contours", "geodesics"),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
-    "columnminer.infer.intervals": ("confidence_interval", "profile"),
+    "columnminer.infer.asymptotics": ("cls_limit", "cls_values", "discovery"),
+    "columnminer.infer.intervals": ("confidence_interval",),
+    "columnminer.infer.profiles": ("profile", "project"),
     "columnminer.infer.likelihood": ("Likelihood",),
     "columnminer.infer.limits": ("Grid", "Limits", "expected_limits", "observed_limits"),
+    "columnminer.infer.metric": ("Metric",),
     "columnminer.infer.neural": ("NeuralLikelihood",),
+    "columnminer.infer.pyhf_likelihood": ("PyhfLikelihood",),
+    "columnminer.infer.pyhf_modifiers": ("pyhf_modifier_set",),
     "columnminer.infer.rate": ("RateLikelihood",),
     "columnminer.show.report": ("write_report",),
 }
@@ -155,6 +169,7 @@ __all__ = [
     "Information",
     "Likelihood",
     "Limits",
+    "Metric",
     "MorphingRatioEstimator",
     "NeuralLikelihood",
     "NormalisationUncertainty",
@@ -162,6 +177,7 @@ __all__ = [
     "PDFUncertainty",
     "Parameter",
     "ParameterSpace",
+    "PyhfLikelihood",
     "QuadraticRatioEstimator",
     "RateLikelihood",
     "RatioEstimator",
@@ -176,9 +192,13 @@ __all__ = [
     "__version__",
     "calibrate",
     "check",
+    "cls_limit",
+    "cls_values",
     "combine",
     "confidence_interval",
     "cross_sections",
+    "discovery",
+    "distance_contours",
     "event_information",
     "expected_limits",
     "export_onnx",
@@ -187,6 +207,7 @@ __all__ = [
     "fixed_points",
     "flat_prior",
     "gaussian_prior",
+    "geodesics",
     "import_madminer",
     "import_madminer_estimator",
     "load_estimator",
@@ -196,14 +217,18 @@ __all__ = [
     "process",
     "product_prior",
     "profile",
+    "project",
+    "pyhf_modifier_set",
     "sample_density",
     "sample_double_ratio",
     "sample_local",
     "sample_plain",
     "sample_ratio",
     "sample_test",
+    "to_workspace",
     "write_lhe",
     "write_report",
+    "write_workspace",
 ]
 
 

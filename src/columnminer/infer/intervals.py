@@ -1,8 +1,7 @@
-r"""Profile likelihoods and the confidence intervals that they give.
+r"""Confidence intervals from the profile likelihood ratio t of `columnminer.infer.profiles`.
 
-The test statistic is :math:`t(v) = 2 \log L(\hat v, \hat\nu) / L(v, \hat{\hat\nu}(v))`, all other parameters being
-fitted. An interval holds the values at which t is below a threshold: in the asymptotic limit a quantile of the
-chi-square distribution (arXiv:1007.1727), or what pseudo-experiments give.
+An interval holds the values at which t is below a threshold: in the asymptotic limit a quantile of the chi-square
+distribution (arXiv:1007.1727), or what pseudo-experiments give.
 """
 
 from __future__ import annotations
@@ -14,43 +13,24 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
-from columnminer.errors import InputError, MissingError, UnknownNameError, did_you_mean
-from columnminer.infer.fit import FitResult, fit
+from columnminer.errors import InputError, UnknownNameError, did_you_mean
+from columnminer.infer.profiles import ConditionalFits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from numpy.typing import ArrayLike, NDArray
-
+    from columnminer.infer.fit import FitResult
     from columnminer.infer.likelihood import Likelihood
+    from columnminer.model.parameters import Parameter
 
-__all__ = ["Interval", "Profile", "confidence_interval", "profile"]
+__all__ = ["Interval", "asymptotic_threshold", "confidence_interval"]
 
 Kind: TypeAlias = Literal["central", "upper", "lower"]
+End: TypeAlias = Literal["crossing", "limit", "open", "empty"]
+Range: TypeAlias = tuple[float | None, float | None]
+
 _LARGEST_SEARCH = 60
 """Steps, each longer than the one before, until a side of an interval counts as open."""
-
-
-@dataclass(frozen=True)
-class Profile:
-    """The likelihood along one parameter, all others fitted.
-
-    Attributes
-    ----------
-    name : str
-        The parameter.
-    values : numpy.ndarray
-        (n,) where it was held.
-    test_statistic : numpy.ndarray
-        (n,) t, twice the log likelihood ratio to the best fit.
-    best_fit : FitResult
-        With the parameter free.
-    """
-
-    name: str
-    values: NDArray[np.float64]
-    test_statistic: NDArray[np.float64]
-    best_fit: FitResult
 
 
 @dataclass(frozen=True)
@@ -61,41 +41,54 @@ class Interval:
     ----------
     name : str
         The parameter.
-    lower, upper : float or None
-        Its ends; None where it is open, or goes up to a fit limit.
+    lower, upper : float
+        Its ends.
+    lower_end, upper_end : str
+        What they are: a "crossing" of the threshold; the "limit" of the parameter, up to which nothing is excluded;
+        "open", where no end was asked for or none was found however far away (-inf, inf); or "empty": no value is
+        allowed (both NaN).
     level : float
         Confidence level.
     kind : str
         "central", "upper" or "lower".
     best_fit : FitResult
         With the parameter free.
+    valid : bool
+        Whether every fit on the way converged.
     """
 
     name: str
-    lower: float | None
-    upper: float | None
+    lower: float
+    upper: float
+    lower_end: End
+    upper_end: End
     level: float
     kind: Kind
     best_fit: FitResult
+    valid: bool
+
+    def __contains__(self, value: float) -> bool:
+        return self.lower <= value <= self.upper
 
 
-def profile(likelihood: Likelihood, name: str, values: ArrayLike, *, start: Any = None) -> Profile:
-    """Return the likelihood along one parameter, all others fitted.
+def asymptotic_threshold(level: float, kind: Kind = "central", dof: int = 1) -> float:
+    """Return the threshold of t for a confidence level: the chi-square quantile.
 
-    Parameters
-    ----------
-    likelihood
-        With data.
-    name
-        The parameter.
-    values
-        (n,) where to hold it.
-    start
-        Where the first fit starts; see `fit`.
+    Limits count one side only, so for them it is the quantile of 2 level - 1.
+
+    Raises
+    ------
+    InputError
+        If level, kind or degrees of freedom make no sense; limits have one degree of freedom.
     """
-    held = np.atleast_1d(np.asarray(values, dtype=np.float64))
-    best, statistic = _statistic(likelihood, name, start)
-    return Profile(name, held, np.array([statistic(value) for value in held]), best)
+    _check(level, kind)
+    if kind != "central" and level <= 0.5:
+        msg = f"the confidence level of a limit must lie between 0.5 and 1, not at {level}"
+        raise InputError(msg)
+    if dof != int(dof) or dof < 1 or (kind != "central" and dof != 1):
+        msg = f"an interval has a positive number of degrees of freedom, and a limit has one; not {dof!r}"
+        raise InputError(msg)
+    return float(chi2.ppf(level, dof) if kind == "central" else norm.ppf(level) ** 2)
 
 
 def confidence_interval(
@@ -104,94 +97,176 @@ def confidence_interval(
     *,
     level: float = 0.9,
     kind: Kind = "central",
+    dof: int = 1,
     threshold: float | Callable[[float], float] | None = None,
+    roots: Literal["nearest", "extremal"] = "nearest",
+    bounds: Range | None = None,
+    bound_best_fit: bool = False,
+    reference: FitResult | None = None,
+    n_scan: int = 50,
     start: Any = None,
+    fit_options: Mapping[str, Any] | None = None,
 ) -> Interval:
     """Return the confidence interval of one parameter, all others profiled.
 
     Parameters
     ----------
     likelihood
-        With data.
+        With data. Hold parameters with `Likelihood.fix`.
     name
         The parameter.
     level
         Confidence level.
     kind
         "central", an "upper" limit (open below) or a "lower" limit (open above).
+    dof
+        Degrees of freedom of the asymptotic distribution: more than one for a slice or the projection of a region in
+        more parameters.
     threshold
-        Of the test statistic: a number, or a function of the parameter, as pseudo-experiments give it. By default the
-        chi-square quantile with one degree of freedom; of 2 level - 1 for limits, which only count one side.
+        Of t, in place of the asymptotic one: a number, or a function of the parameter, as pseudo-experiments give it.
+    roots
+        Which crossings are the ends, where t is not monotonous: the "nearest" to the best fit (steps of about a
+        standard error are taken outwards), or the "extremal", the outermost within the bounds, found by a scan. Then
+        the interval also holds the values between, and covers more than its level.
+    bounds
+        (low, high) between which ends are looked for; None for an open side. By default the fit limits of the
+        parameter, for extremal roots else its `bounds`.
+    bound_best_fit
+        Whether the best fit must lie within `bounds`, too, as where values beyond mean nothing. Otherwise t counts
+        from a best fit that may lie beyond, and the interval may be short, or empty.
+    reference
+        A fit from whose maximum t counts, in place of the best fit of this likelihood: one with more parameters free,
+        for slices of regions in more parameters.
+    n_scan
+        Points on each side of the best fit, for extremal roots.
     start
         Where the first fit starts; see `fit`.
-
-    Returns
-    -------
-    Interval
-        Its ends are the crossings nearest to the best fit.
+    fit_options
+        Of every fit: method, strategy, refits, gradient, tolerance; see `fit`.
 
     Raises
     ------
     UnknownNameError
-        If the parameter does not exist.
+        If the parameter or an option does not exist.
     InputError
-        If level or kind make no sense.
+        If level, kind, bounds or another option make no sense.
     MissingError
         If the likelihood has no data or cannot be fitted.
     """
-    if kind not in {"central", "upper", "lower"}:
-        nearest = did_you_mean(kind, ("central", "upper", "lower"))
-        msg = f"an interval is 'central', 'upper' or 'lower', not {kind!r}.{nearest}"
+    _check(level, kind)
+    if roots not in {"nearest", "extremal"}:
+        msg = f"the roots are 'nearest' or 'extremal', not {roots!r}.{did_you_mean(roots, ('nearest', 'extremal'))}"
         raise InputError(msg)
-    if not 0.0 < level < 1.0 or (kind != "central" and level <= 0.5):
-        msg = f"the confidence level must lie between {0 if kind == 'central' else 0.5} and 1, not at {level}"
+    if n_scan != int(n_scan) or n_scan < 2:
+        msg = f"a scan has at least 2 points, not {n_scan!r}"
         raise InputError(msg)
     if threshold is None:
-        threshold = float(chi2.ppf(level, 1) if kind == "central" else norm.ppf(level) ** 2)
-    best, statistic = _statistic(likelihood, name, start)
-
-    def excess(value: float) -> float:
-        return statistic(value) - (threshold(value) if callable(threshold) else threshold)
-
-    index = likelihood.names.index(name)
-    limits = likelihood.parameters[index].fit_limits or (None, None)
-    step = best.errors[index] if np.isfinite(best.errors[index]) and best.errors[index] > 0.0 else 1.0
-    ends = [
-        None if kind == other else _crossing(excess, float(best.values[index]), sign * step, limit)
-        for other, sign, limit in (("upper", -1.0, limits[0]), ("lower", 1.0, limits[1]))
-    ]
-    return Interval(name, ends[0], ends[1], level, kind, best)
-
-
-def _statistic(likelihood: Likelihood, name: str, start: Any) -> tuple[FitResult, Callable[[float], float]]:
-    """Return the best fit, and t as a function of one parameter."""
+        threshold = asymptotic_threshold(level, kind, dof)
     if name not in likelihood.names:
         msg = f"the likelihood has no parameter {name!r}.{did_you_mean(name, likelihood.names)}"
         raise UnknownNameError(msg)
-    best = fit(likelihood, start=start)
-    if not best.valid:
-        msg = f"the fit of {', '.join(likelihood.names)} did not converge; it stopped at {best.by_name}"
-        raise MissingError(msg)
-    others = {other: value for other, value in best.by_name.items() if other != name}
+    low, high = _bounds(likelihood.parameters[likelihood.names.index(name)], bounds, roots, kind)
+    limits = {name: (low, high)} if bound_best_fit else None
+    fits = ConditionalFits(likelihood, [name], start=start, limits=limits, fit_options=fit_options)
 
-    def statistic(value: float) -> float:
-        if others:
-            log = fit(likelihood.fix(**{name: float(value)}), start=others).log_likelihood
-        else:
-            log = float(likelihood.log_likelihood([value]))
-        return 2.0 * (best.log_likelihood - log)
+    def excess(value: float) -> float:
+        # Roots of t are nearly linear in the parameter, so that few steps find where they cross.
+        t = fits.statistic(value) + (2.0 * (reference.log_likelihood - fits.best.log_likelihood) if reference else 0.0)
+        allowed = threshold(value) if callable(threshold) else threshold
+        return float(np.sqrt(max(t, 0.0)) - np.sqrt(max(allowed, 0.0)))
 
-    return best, statistic
+    while True:
+        lower, upper = _ends(excess, fits, kind, (low, high), n_scan if roots == "extremal" else None)
+        if not fits.adopt_better():
+            break
+    return Interval(name, lower[0], upper[0], lower[1], upper[1], level, kind, fits.best, fits.valid)
 
 
-def _crossing(excess: Callable[[float], float], best: float, step: float, limit: float | None) -> float | None:
-    """Return where the excess turns positive, walking away from the best fit; None if it does not before the limit."""
+def _check(level: float, kind: str) -> None:
+    kinds = ("central", "upper", "lower")
+    if kind not in kinds:
+        msg = f"an interval is 'central', 'upper' or 'lower', not {kind!r}.{did_you_mean(kind, kinds)}"
+        raise InputError(msg)
+    if not 0.0 < level < 1.0:
+        msg = f"the confidence level must lie between 0 and 1, not at {level}"
+        raise InputError(msg)
+
+
+def _bounds(parameter: Parameter, bounds: Range | None, roots: str, kind: Kind) -> tuple[float, float]:
+    """Return between which values ends are looked for; infinite where a side is open."""
+    given = bounds or parameter.fit_limits or (parameter.bounds if roots == "extremal" else None) or (None, None)
+    low = -np.inf if given[0] is None else float(given[0])
+    high = np.inf if given[1] is None else float(given[1])
+    if not low < high:
+        msg = f"the bounds of {parameter.name!r} must be (low, high), not {given!r}"
+        raise InputError(msg)
+    open_side = (kind != "upper" and np.isinf(low)) or (kind != "lower" and np.isinf(high))
+    if roots == "extremal" and open_side:
+        msg = f"extremal roots need to know how far to look: give bounds=(low, high) of {parameter.name!r}"
+        raise InputError(msg)
+    return low, high
+
+
+_FoundEnd: TypeAlias = "tuple[float, End]"
+
+
+def _ends(
+    excess: Callable[[float], float], fits: ConditionalFits, kind: Kind, bounds: tuple[float, float], n_scan: int | None
+) -> tuple[_FoundEnd, _FoundEnd]:
+    """Return the lower and the upper end of the interval."""
+    centre, width = float(fits.centre[0]), fits.width()
+    # Beyond its best fit a limit excludes nothing: the side where t is large again is not its.
+    if kind == "upper" and centre >= bounds[1]:
+        return (-np.inf, "open"), (bounds[1], "limit")
+    if kind == "lower" and centre <= bounds[0]:
+        return (bounds[0], "limit"), (np.inf, "open")
+    best = float(np.clip(centre, *bounds))
+    if excess(best) > 0.0:  # a best fit beyond the bounds, or far below the reference
+        return (np.nan, "empty"), (np.nan, "empty")
+
+    def end(limit: float, sign: float) -> _FoundEnd:
+        if n_scan is not None:
+            return _outermost(excess, best, limit, n_scan, 1e-6 * width)
+        return _nearest(excess, best, sign * width, limit)
+
+    lower: _FoundEnd = (-np.inf, "open") if kind == "upper" else end(bounds[0], -1.0)
+    upper: _FoundEnd = (np.inf, "open") if kind == "lower" else end(bounds[1], 1.0)
+    return lower, upper
+
+
+def _nearest(excess: Callable[[float], float], best: float, step: float, limit: float) -> _FoundEnd:
+    """Return where the excess first turns positive, walking away from the best fit."""
     inside, resolution = best, 1e-6 * abs(step)
     for _ in range(_LARGEST_SEARCH):
         outside = inside + step
-        if limit is not None and abs(outside - best) >= abs(limit - best):
-            return float(brentq(excess, inside, limit, xtol=resolution)) if excess(limit) > 0.0 else None
+        if abs(outside - best) >= abs(limit - best):
+            outside = limit
         if excess(outside) > 0.0:
-            return float(brentq(excess, inside, outside, xtol=resolution))
+            return _root(excess, inside, outside, resolution), "crossing"
+        if outside == limit:
+            return limit, "limit"
         inside, step = outside, 1.5 * step
-    return None
+    return float(np.copysign(np.inf, step)), "open"
+
+
+def _outermost(
+    excess: Callable[[float], float], best: float, limit: float, n_scan: int, resolution: float
+) -> _FoundEnd:
+    """Return where the excess turns positive for good, between the best fit and the limit."""
+    values = np.linspace(best, limit, n_scan + 1).tolist()
+    last = max(i for i, value in enumerate(values) if excess(value) <= 0.0)
+    if last == n_scan:
+        return limit, "limit"
+    return _root(excess, values[last], values[last + 1], resolution), "crossing"
+
+
+def _root(excess: Callable[[float], float], inside: float, outside: float, resolution: float) -> float:
+    while not np.isfinite(excess(outside)):  # impossible data: come nearer, for brentq interpolates
+        middle = 0.5 * (inside + outside)
+        if abs(outside - inside) <= resolution:
+            return inside
+        if excess(middle) <= 0.0:
+            inside = middle
+        else:
+            outside = middle
+    return float(brentq(excess, inside, outside, xtol=resolution))

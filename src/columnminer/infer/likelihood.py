@@ -92,6 +92,11 @@ class Likelihood(ABC):
         """Relative precision of its values: fits take steps that it resolves."""
         return float(np.finfo(np.float64).eps)
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of the parameters that auxiliary measurements in this likelihood constrain."""
+        return ()
+
     # What a kind of likelihood defines ---------------------------------------------------------------------------
 
     @abstractmethod
@@ -247,7 +252,7 @@ class Product(Likelihood):
                     f"{parameter}. Make them agree, or rename one"
                 )
                 raise InputError(msg)
-        constrained = [f.names[0] for f in self.factors if isinstance(f, GaussianConstraint)]
+        constrained = [name for f in self.factors for name in f.measured]
         twice = sorted({name for name in constrained if constrained.count(name) > 1})
         if twice:
             msg = f"the parameter {twice[0]!r} is constrained by two factors; constrain the product instead"
@@ -259,6 +264,11 @@ class Product(Likelihood):
     def precision(self) -> float:
         """That of the least precise factor."""
         return max(f.precision for f in self.factors)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Those of all factors."""
+        return tuple(name for f in self.factors for name in f.measured)
 
     @property
     def has_data(self) -> bool:
@@ -345,6 +355,13 @@ class Reparametrised(Likelihood):
         return self.base.precision
 
     @property
+    def measured(self) -> tuple[str, ...]:
+        """Those of the likelihood inside that are free, by their new names."""
+        return tuple(
+            new for i, new in zip(self._free, self.names, strict=True) if self.base.names[i] in self.base.measured
+        )
+
+    @property
     def has_data(self) -> bool:
         """Whether data were given."""
         return self.base.has_data
@@ -408,6 +425,11 @@ class GaussianConstraint(Likelihood):
             raise InputError(msg)
         self.sigma = parameter.constraint
         self._data = np.asarray(parameter.nominal, dtype=np.float64)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The parameter."""
+        return self.names
 
     def as_data(self, data: ArrayLike) -> NDArray[np.float64]:
         """Return the measured values, [...]."""

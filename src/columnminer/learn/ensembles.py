@@ -207,8 +207,8 @@ class Ensemble:
     def vote(self, samples: Samples | SampleStore, strength: float) -> NDArray[np.float64]:
         """Give more weight to members whose expectation values come out right, and return the new votes.
 
-        The vote of a member is proportional to exp(-strength |E - E_true|): for ratios E is that of r under theta1 (1),
-        for scores the mean over parameters of |E[t]| under theta (0).
+        The vote of a member is proportional to exp(-strength abs(E - E_true)): for ratios E is that of r under theta1
+        (1), for scores the mean over parameters of abs(E[t]) under theta (0).
 
         Parameters
         ----------

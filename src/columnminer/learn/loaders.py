@@ -96,7 +96,7 @@ class TensorData:
             size = len(next(iter(arrays.values())))
             if not first:
                 self._columns, width = _layout(arrays)
-                self._matrix = torch.empty((n, width), device=device)
+                self._matrix = torch.empty((n, width), dtype=torch.float32, device=device)
             block = np.empty((size, self._matrix.shape[1]), dtype=np.float32)
             for name, column in self._columns.items():
                 block[:, column] = arrays[name]

@@ -202,7 +202,7 @@ def _double_ratio(saved: SavedModel, settings: dict[str, Any]) -> tuple[Estimato
     layers = [
         (torch.cat((weight, exchanged), dim=1), torch.cat((bias, bias))),
         *((_twice(w), torch.cat((b, b))) for w, b in middle),
-        (torch.cat((last, -last)), torch.zeros(1)),
+        (torch.cat((last, -last)), torch.zeros(1, dtype=last.dtype)),
     ]
     return DoubleRatioEstimator(_widths(layers), **settings), _perceptron(layers, saved.activation)
 

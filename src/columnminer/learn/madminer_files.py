@@ -153,7 +153,11 @@ class SavedModel:
         if not self.dropout:
             return layers
         # The activation is applied before every layer but the first, and dropout is one.
-        return [step for w, b in layers for step in ((torch.eye(len(w)), torch.zeros(len(w))), (w, b))]
+        return [
+            step
+            for w, b in layers
+            for step in ((torch.eye(len(w), dtype=w.dtype), torch.zeros(len(w), dtype=w.dtype)), (w, b))
+        ]
 
     def array(self, name: str) -> NDArray[np.float64] | None:
         """Return one of the arrays; None if it was not written.

@@ -87,7 +87,11 @@ class MLP(nn.Module):
         self.dropout = dropout
         self.weights = nn.ParameterList(_uniform((i, o), i, generator) for i, o in pairwise(sizes))
         self.biases = nn.ParameterList(_uniform((o,), i, generator) for i, o in pairwise(sizes))
-        leaks = [] if self._value is not None else [nn.Parameter(torch.full((1,), _FIRST_LEAK)) for _ in hidden]
+        leaks = (
+            []
+            if self._value is not None
+            else [nn.Parameter(torch.full((1,), _FIRST_LEAK, dtype=torch.float32)) for _ in hidden]
+        )
         self.leaks = nn.ParameterList(leaks)
 
     @property
@@ -211,7 +215,7 @@ class MLP(nn.Module):
         generators = [noise] if isinstance(noise, torch.Generator) else noise
         masks = []
         for bias in list(self.biases)[:-1]:
-            drawn = torch.stack([torch.rand((n, bias.shape[-1]), generator=g) for g in generators])
+            drawn = torch.stack([torch.rand((n, bias.shape[-1]), dtype=torch.float32, generator=g) for g in generators])
             drawn = drawn[0] if self.members is None else drawn
             masks.append((drawn < 1.0 - self.dropout).to(bias) / (1.0 - self.dropout))
         return tuple(masks)
@@ -235,7 +239,7 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 def _uniform(shape: tuple[int, ...], fan_in: int, generator: torch.Generator | None) -> nn.Parameter:
     bound = fan_in**-0.5
-    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
+    return nn.Parameter(torch.empty(shape, dtype=torch.float32).uniform_(-bound, bound, generator=generator))
 
 
 class _ValueAndGradient(torch.autograd.Function):

@@ -65,7 +65,7 @@ class SquaredAmplitudes:
         rows, columns = np.triu_indices(self.n_terms)
         self.n_outputs = len(rows) - 1
         # R, flattened, is outputs @ places + first: every output has its place, and R_00 = 1.
-        places = torch.zeros(len(rows), self.n_terms**2)
+        places = torch.zeros(len(rows), self.n_terms**2, dtype=torch.float32)
         places[np.arange(len(rows)), rows * self.n_terms + columns] = 1.0
         self._first, self._places = places[0], places[1:]
 

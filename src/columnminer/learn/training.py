@@ -278,7 +278,7 @@ def _epoch(
         terms = objective(batch, noise)
         optimiser.zero_grad(set_to_none=True)
         # The sum over networks: each has the gradient that it would have alone.
-        sum(terms.values(), torch.zeros((), device=data.device)).sum().backward()  # type: ignore[no-untyped-call]
+        sum(terms.values(), torch.zeros((), dtype=torch.float32, device=data.device)).sum().backward()  # type: ignore[no-untyped-call]
         if options.clip_gradient is not None:
             _clip(network.parameters(), options.clip_gradient, stacked=stacked)
         optimiser.step()

@@ -51,6 +51,8 @@ class Parameter:
         For tables and labels.
     fit_limits
         (low, high) that a fit must not leave, None for an open side. None: no limits.
+    fit_guess
+        Where a fit starts; None: at `nominal`.
 
     Raises
     ------
@@ -66,6 +68,7 @@ class Parameter:
     kind: str = "theory"
     description: str = ""
     fit_limits: tuple[float | None, float | None] | None = None
+    fit_guess: float | None = None
 
     if TYPE_CHECKING:  # how it may be called, for type checkers: see `__new__`
 
@@ -79,6 +82,7 @@ class Parameter:
             kind: str = "theory",
             description: str = "",
             fit_limits: Sequence[float | None] | None = None,
+            fit_guess: float | None = None,
             lha: Sequence[Any] | None = None,
             max_power: int = 2,
             transform: str | None = None,
@@ -105,6 +109,8 @@ class Parameter:
             what = f"{where}: fit_limits"
             low, high = (None if end is None else number(end, what) for end in pair(self.fit_limits, what))
             checked["fit_limits"] = (low, high) if low is None or high is None else ordered(low, high, what)
+        if self.fit_guess is not None:
+            checked["fit_guess"] = number(self.fit_guess, f"{where}: fit_guess")
         self._set(checked)
 
     def _set(self, checked: Mapping[str, object]) -> None:

@@ -70,6 +70,46 @@ class ExactRatio:
         return scores if pairing == "grid" else scores[0]
 
 
+class ExactNuisanceRatio(ExactRatio):
+    """What a perfect estimator of theta and the tilt gives: the factor is exp(a nu + b nu^2), 1 +- tilt (x - 1/2)."""
+
+    parameter_names = ("theta", "tilt")
+    nuisance_names = ("tilt",)
+
+    def __init__(self, tilt: float) -> None:
+        self.tilt = tilt
+        nodes, weights = np.polynomial.legendre.leggauss(40)
+        self.nodes, self.node_weights = 0.5 * (nodes + 1.0), 0.5 * weights
+
+    def _factor(self, x, nu):
+        """Return log f and its derivative."""
+        up, down = np.log1p(self.tilt * (x - 0.5)), np.log1p(-self.tilt * (x - 0.5))
+        return 0.5 * (up - down) * nu + 0.5 * (up + down) * nu**2, 0.5 * (up - down) + (up + down) * nu
+
+    def _moments(self, theta, nu):
+        """Return the cross section, and the means of the derivatives of its logarithm."""
+        b = self.nodes - 0.5
+        log, slope = self._factor(self.nodes, nu)
+        rate = self.node_weights * (1.0 + theta * b) ** 2 * np.exp(log)
+        total = rate.sum(axis=-1)
+        return total, [(rate * s).sum(axis=-1) / total for s in (2.0 * b / (1.0 + theta * b), slope)]
+
+    def log_ratio(self, x, theta, *, pairing="pairs", names=None):
+        column = x[:, list(names or OBSERVABLES).index("x")]
+        t, nu = np.asarray(theta)[:, :1], np.asarray(theta)[:, 1:]
+        total, _ = self._moments(t, nu)
+        grid = 2.0 * np.log1p(t * (column - 0.5)) + self._factor(column, nu)[0] - np.log(total)[:, None]
+        return grid if pairing == "grid" else np.diagonal(grid)
+
+    def score(self, x, theta, *, pairing="pairs", names=None):
+        column = x[:, list(names or OBSERVABLES).index("x")]
+        t, nu = np.asarray(theta)[:, :1], np.asarray(theta)[:, 1:]
+        b, (_, means) = column - 0.5, self._moments(t, nu)
+        along = [2.0 * b / (1.0 + t * b) - means[0][:, None], self._factor(column, nu)[1] - means[1][:, None]]
+        grid = np.stack(along, axis=-1)
+        return grid if pairing == "grid" else grid[range(len(x)), range(len(x))]
+
+
 class ExactScore:
     """What a perfect score estimator gives."""
 

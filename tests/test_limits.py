@@ -4,19 +4,37 @@ import json
 
 import numpy as np
 import pytest
-from analytic_store import OBSERVABLES, ExactRatio, ExactScore, analytic_store, density, integral, recorded_store, sigma
+from analytic_store import (
+    OBSERVABLES,
+    ExactNuisanceRatio,
+    ExactRatio,
+    ExactScore,
+    analytic_store,
+    density,
+    integral,
+    recorded_store,
+    sigma,
+)
 from scipy.integrate import quad
 from scipy.stats import chi2, poisson
 
 from columnminer.errors import InputError, MissingError, UnknownNameError
+from columnminer.generate.drellyan import DrellYan
+from columnminer.infer.adaptive import AdaptiveHistograms
 from columnminer.infer.bins import Axis, Bins
 from columnminer.infer.events import Events, StoredEvents
+from columnminer.infer.fit import fit
 from columnminer.infer.histogram import HistogramLikelihood
 from columnminer.infer.limits import Grid, expected_limits, observed_limits, scan
 from columnminer.infer.morphed import fill
+from columnminer.infer.neural import NeuralLikelihood
+from columnminer.infer.newton import climb
 from columnminer.infer.rate import RateLikelihood
 from columnminer.infer.summary import Summary
+from columnminer.observe.selection import Selection
+from columnminer.processing import process
 from columnminer.store.madminer import import_madminer
+from columnminer.store.samples import Sample
 
 GRID = Grid([(-2.0, 2.0, 41)])
 LUMINOSITY = 300.0
@@ -105,6 +123,92 @@ def test_a_list_of_points_is_as_good_as_a_grid(store):
     assert limits.grid is None
 
 
+def test_points_may_be_named(store):
+    limits = expected_limits(store, "x", [0.0], ["minus", {"theta": 0.5}, "one"], LUMINOSITY, bins=EDGES)
+    np.testing.assert_array_equal(limits.theta, [[-1.0], [0.5], [1.0]])
+    same = expected_limits(store, "x", [0.0], [[-1.0], [0.5], [1.0]], LUMINOSITY, bins=EDGES)
+    np.testing.assert_array_equal(limits.log_ratio, same.log_ratio)
+    with pytest.raises(UnknownNameError, match="minus"):
+        expected_limits(store, "x", [0.0], ["minos"], LUMINOSITY)
+    with pytest.raises(InputError, match="without names"):
+        expected_limits(None, RateLikelihood.from_store(store, 1.0), [0.0], ["one"])
+
+
+# How histograms are made ---------------------------------------------------------------------------------------------
+
+
+def test_bins_are_equal_where_that_is_asked_for(store):
+    edges = {}
+    for where in ("grid", [[1.5]], ["minus"]):
+        limits = expected_limits(store, "x", [0.0], GRID, LUMINOSITY, bins=6, bins_at=where, template_partition="all")
+        edges[str(where)] = limits.histograms.axes[0].edges
+    at = HistogramLikelihood.from_store(store, "x", LUMINOSITY, bins=6, bin_thetas=[[1.5]], partition="all")
+    np.testing.assert_array_equal(edges["[[1.5]]"], at.bins.axes[0].edges)
+    assert edges["[[1.5]]"].mean() > edges["grid"].mean() + 0.1 > edges["['minus']"].mean() + 0.2
+    with pytest.raises(InputError, match="'grid', 'each' or a list"):
+        expected_limits(store, "x", [0.0], GRID, LUMINOSITY, bins_at="centre")
+
+
+def test_bins_of_their_own_for_each_theta_give_the_same_limits(store):
+    grid = Grid([(-1.0, 1.0, 11)])
+    common = expected_limits(store, "x", [0.6], grid, LUMINOSITY)
+    each = expected_limits(store, "x", [0.6], grid, LUMINOSITY, bins_at="each", theta_ref="one")
+    exact = expected_limits(store, ExactRatio(), [0.6], grid, LUMINOSITY)
+    for limits in (common, each):
+        np.testing.assert_allclose(limits.log_ratio, exact.log_ratio, rtol=0.05, atol=0.5)
+    noise = expected_limits(store, "y", [0.6], GRID, LUMINOSITY, bins=5, bins_at="each", include_rate=False)
+    assert noise.log_ratio.min() > -1.0 > exact.log_ratio.min()
+    histograms = AdaptiveHistograms(store, ["x", "y"], bins=[4, [0.5]], partition="all")
+    for theta in (-1.5, 1.5):
+        bins = histograms.bins_at([theta])
+        sums = fill(StoredEvents(store), histograms.summary, bins).at(np.array([theta])).reshape(bins.shape)
+        np.testing.assert_allclose(sums.sum(axis=1) / sums.sum(), 0.25, rtol=0.01)
+        np.testing.assert_array_equal(bins.axes[1].edges, [0.5])
+    with pytest.raises(InputError, match="template_statistics=False"):
+        expected_limits(store, "x", [0.6], GRID, LUMINOSITY, bins_at="each", template_statistics=True)
+    with pytest.raises(InputError, match="denominator of bins_at='each'"):
+        expected_limits(store, "x", [0.6], GRID, LUMINOSITY, theta_ref="one")
+
+
+def test_components_of_scores_are_chosen_by_name(tmp_path):
+    class WithTilt(ExactScore):
+        parameter_names = ("theta", "tilt")
+
+        def score(self, x, *, names=None):
+            return np.concatenate([super().score(x, names=names), x[:, 1:]], axis=1)
+
+    store = analytic_store(tmp_path / "tilted.zarr", 2000, tilt=0.2)
+    for where in ("grid", "each"):
+        options = {"bins": 8, "bins_at": where}
+        chosen = expected_limits(store, WithTilt(0.0), [0.5], GRID, LUMINOSITY, score_components=["theta"], **options)
+        alone = expected_limits(store, ExactScore(0.0), [0.5], GRID, LUMINOSITY, **options)
+        np.testing.assert_array_equal(chosen.log_ratio, alone.log_ratio)
+    both = expected_limits(
+        store, [WithTilt(0.0), "x"], [0.5], GRID, LUMINOSITY, bins=3, score_components=["tilt", "theta"]
+    )
+    assert [axis.name for axis in both.histograms.axes] == ["score(tilt)", "score(theta)", "x"]
+    with pytest.raises(UnknownNameError, match=r"no component 'teta'.*Did you mean 'theta'"):
+        expected_limits(store, WithTilt(0.0), [0.5], GRID, LUMINOSITY, score_components=["teta"])
+    with pytest.raises(InputError, match="there is none"):
+        expected_limits(store, "x", [0.5], GRID, LUMINOSITY, score_components=["theta"])
+
+
+def test_asimov_data_may_be_a_sample(store):
+    """Of 4,000 events: the log ratios differ by their fluctuations, as many times 300 expected events are 4,000."""
+    whole = expected_limits(store, ExactRatio(), [0.6], GRID, LUMINOSITY, include_rate=False)
+    options = {"include_rate": False, "n_asimov": 4000}
+    sample = expected_limits(store, ExactRatio(), [0.6], GRID, LUMINOSITY, **options, seed=4)
+    again = expected_limits(store, ExactRatio(), [0.6], GRID, LUMINOSITY, **options, seed=4)
+    other = expected_limits(store, ExactRatio(), [0.6], GRID, LUMINOSITY, **options, seed=5)
+    np.testing.assert_array_equal(sample.log_ratio, again.log_ratio)
+    assert not np.array_equal(sample.log_ratio, other.log_ratio)
+    np.testing.assert_allclose(sample.log_ratio, whole.log_ratio, atol=3.0, rtol=0.1)
+    sizes = [(len(x), weights.sum()) for x, weights in sample.data.blocks()]
+    assert sizes == [(4000, pytest.approx(LUMINOSITY * sigma(0.6), rel=1e-3))]
+    with pytest.raises(InputError, match="at least one event"):
+        expected_limits(store, "x", [0.6], GRID, LUMINOSITY, n_asimov=0)
+
+
 def test_any_likelihood_gives_limits(store):
     first = HistogramLikelihood.from_store(store, "x", LUMINOSITY, bins=EDGES)
     second = RateLikelihood.from_store(store, 50.0)
@@ -144,6 +248,47 @@ def test_a_store_of_recorded_events_is_data(store, tmp_path):
     assert cut.data == (x[:, 0] > 0.5).sum()
 
 
+def test_no_event_at_all_is_data_too(store):
+    rate = observed_limits(store, "rate", 0, GRID, LUMINOSITY)
+    np.testing.assert_allclose(rate.log_ratio, LUMINOSITY * (1.0 - sigma(GRID.points[:, 0])), atol=1e-2)
+    for what in ("x", ExactRatio()):
+        for data, cuts in ((np.zeros((0, 2)), []), (np.full((5, 2), 0.3), ["x > 0.4"])):
+            with_cuts = observed_limits(store, "rate", 0, GRID, LUMINOSITY, cuts=cuts)
+            limits = observed_limits(store, what, data, GRID, LUMINOSITY, cuts=cuts)
+            np.testing.assert_allclose(limits.log_ratio, with_cuts.log_ratio, atol=1e-9)
+
+
+def test_event_files_of_data_become_limits(tmp_path):
+    """Files that went through one selection, as simulation and as data; the likelihood of this process is exact."""
+    model = DrellYan("ee", bound=1.0)
+    model.write_lhe(tmp_path / "simulated.lhe", 2000, seed=1)
+    model.write_lhe(tmp_path / "observed.lhe", 300, seed=2)
+    selection = Selection(model.observables)
+    stores = [
+        process([Sample(tmp_path / f"{name}.lhe", **what)], model.setup(), selection, tmp_path / name, progress=False)
+        for name, what in (("simulated", {"benchmark": "sm"}), ("observed", {"data": True}))
+    ]
+    luminosity = 300 / model.xsec("sm")[0]
+    grid = Grid([(-1.0, 1.0, 5), (-1.0, 1.0, 5)])
+    limits = observed_limits(stores[0], model, stores[1], grid, luminosity)
+    x = np.asarray(stores[1].observables[:])
+    assert x.shape == (300, 1)
+    direct = model.log_ratio(x, grid.points, pairing="grid").sum(axis=1)
+    np.testing.assert_allclose(limits.log_ratio_kinematic - limits.log_ratio_kinematic[12], direct, atol=1e-9)
+    rate = poisson.logpmf(300, luminosity * model.xsec(grid.points))
+    np.testing.assert_allclose(limits.log_ratio_rate - limits.log_ratio_rate[12], rate - rate[12], rtol=0.1, atol=0.2)
+    assert limits.allowed(0.99)[12]
+    assert not limits.allowed(0.99).all()
+    binned = observed_limits(stores[0], "cos_theta", stores[1], grid, luminosity, bins=8)
+    assert binned.histograms.observed.sum() == 300
+    np.testing.assert_allclose(binned.log_ratio_rate - binned.log_ratio_rate[12], rate - rate[12], rtol=0.1, atol=0.2)
+
+
+def test_simulated_events_are_not_data(store):
+    with pytest.raises(InputError, match="simulated"):
+        observed_limits(store, "x", store, GRID, LUMINOSITY)
+
+
 def test_data_scale_to_another_number_of_events(store):
     toy = StoredEvents(store, "test").draw([1.0], 320, np.random.default_rng(3))
     for what in ("x", ExactRatio()):
@@ -151,6 +296,18 @@ def test_data_scale_to_another_number_of_events(store):
         once = observed_limits(store, what, toy.x, GRID, LUMINOSITY, **options)
         thrice = observed_limits(store, what, toy.x, GRID, LUMINOSITY, n_observed=960, **options)
         np.testing.assert_allclose(thrice.log_ratio, 3 * once.log_ratio, rtol=1e-9, atol=1e-9)
+        with pytest.raises(InputError, match="no observed events"):
+            observed_limits(store, what, toy.x[:0], GRID, LUMINOSITY, n_observed=960, **options)
+    for what in ("x", "rate", ExactRatio()):  # what passes the cuts is rescaled
+        limits = observed_limits(store, what, toy.x, GRID, LUMINOSITY, n_observed=500.0, cuts=["x > 0.4"])
+        passed = toy.x[toy.x[:, 0] > 0.4]
+        assert RateLikelihood.from_store(store, 1.0, cuts=["x > 0.4"]).as_data(
+            limits.data if what not in {"x", "rate"} else np.sum(limits.data)
+        ) == pytest.approx(500.0)
+        assert len(passed) < 320
+    both = RateLikelihood.from_store(store, 1.0) * RateLikelihood.from_store(store, 2.0)
+    with pytest.raises(InputError, match="not the data of a Product"):
+        observed_limits(None, both, (1.0, 2.0), GRID, n_observed=3.0)
 
 
 def test_nuisances_are_profiled_at_every_point(tmp_path):
@@ -165,18 +322,99 @@ def test_nuisances_are_profiled_at_every_point(tmp_path):
     assert (np.diff(profiled.nuisances["tilt"]) < 0).all()  # it compensates theta
     # To first order d sigma / d theta = 2 b and d sigma / d tilt = 0.4 b: theta and 0.2 tilt are told apart only by the
     # constraint, so that the variances 1 / information and 0.2^2 add.
-    curvature = {
-        name: -(limits.log_ratio[5] + limits.log_ratio[3] - 2 * limits.log_ratio[4]) / 0.05**2
-        for name, limits in (("fixed", fixed), ("profiled", profiled))
-    }
-    assert curvature["profiled"] == pytest.approx(1 / (1 / curvature["fixed"] + 0.2**2), rel=0.05)
+    assert curvature(profiled) == pytest.approx(1 / (1 / curvature(fixed) + 0.2**2), rel=0.05)
 
     profiled = expected_limits(store, "x", [0.0], grid, 2000.0, bins=EDGES, nuisances=True)
     assert profiled.histograms.expected.shape == (9, 6)
     observed = observed_limits(store, "x", profiled.histograms.observed, grid, 2000.0, bins=EDGES, nuisances=True)
     np.testing.assert_allclose(observed.log_ratio, profiled.log_ratio, atol=1e-6)
-    with pytest.raises(InputError, match="knows no nuisance parameters"):
-        expected_limits(store, ExactRatio(), [0.0], grid, 1.0, nuisances=True)
+
+
+def curvature(limits) -> float:
+    """Second derivative of -log L at the middle of a grid of steps of 0.05."""
+    return -(limits.log_ratio[5] + limits.log_ratio[3] - 2 * limits.log_ratio[4]) / 0.05**2
+
+
+def test_nuisances_of_ratio_estimators_are_profiled(tmp_path, caplog):
+    """As for histograms: theta and 0.2 tilt are told apart only by the constraint, if the estimator knows the tilt."""
+    store = analytic_store(tmp_path / "events.zarr", 6000, tilt=0.4)
+    grid, nuisance_ratio = Grid([(-0.2, 0.2, 9)]), ExactNuisanceRatio(0.4)
+    options = {"luminosity": 2000.0, "partition": "all"}
+    fixed = expected_limits(store, nuisance_ratio, [0.0], grid, **options)  # it is evaluated at tilt = 0
+    profiled = expected_limits(store, nuisance_ratio, [0.0], grid, **options, nuisances=True)
+    np.testing.assert_allclose(
+        fixed.log_ratio, expected_limits(store, ExactRatio(), [0.0], grid, **options).log_ratio, atol=1e-9
+    )
+    assert curvature(profiled) == pytest.approx(1 / (1 / curvature(fixed) + 0.2**2), rel=0.02)
+    assert profiled.parameter_names == ("theta",)
+    assert (np.diff(profiled.nuisances["tilt"]) < 0).all()  # it compensates theta
+    binned = expected_limits(store, "x", [0.0], grid, bins=40, template_partition="all", **options, nuisances=True)
+    np.testing.assert_allclose(profiled.log_ratio, binned.log_ratio, atol=0.02)
+    assert not caplog.records
+    blind = expected_limits(store, ExactRatio(), [0.0], grid, **options, nuisances=True)
+    assert "not their distribution" in caplog.text
+    assert curvature(blind) == pytest.approx(curvature(fixed), rel=0.02)  # the tilt does not change the rate at 0
+
+
+def test_nuisances_are_profiled_as_by_single_fits(tmp_path):
+    store = analytic_store(tmp_path / "events.zarr", 6000, background=0.3, tilt=0.4)
+    likelihood = HistogramLikelihood.from_store(store, "x", 500.0, bins=EDGES, nuisances=True)
+    likelihood = likelihood.with_data(likelihood.simulate(5, theta=0.7, tilt=-1.0)).constrained()
+    theta = np.linspace(-2.0, 2.0, 5)[:, None]
+    points, arrived = climb(likelihood, likelihood.points({"theta": theta[:, 0]}), ["tilt"])
+    assert arrived.all()
+    np.testing.assert_allclose(likelihood.gradient(points)[:, 1], 0.0, atol=1e-3)
+    for point in points:
+        best = fit(likelihood.fix(theta=point[0]))
+        assert point[1] == pytest.approx(best.values[0], abs=1e-2 * best.errors[0])  # Minuit stops there
+        assert likelihood.log_likelihood(point) >= best.log_likelihood - 1e-8
+    np.testing.assert_array_equal(scan(likelihood, theta).nuisances["tilt"], points[:, 1])
+
+
+def test_nuisances_are_profiled_without_a_gradient(tmp_path):
+    class Flat(NeuralLikelihood):
+        def term_gradients(self, points, data):
+            raise MissingError
+
+    store = analytic_store(tmp_path / "events.zarr", 1000, tilt=0.4)
+    theta = [[-0.2], [0.1]]
+    quick = NeuralLikelihood.from_store(store, ExactNuisanceRatio(0.4), 500.0, nuisances=True)
+    slow = Flat(quick.estimator, quick.rate, events=quick.events)
+    data = quick.simulate(3, theta=0.3, tilt=0.5)
+    ours = [scan(likelihood.with_data(data).constrained(), theta) for likelihood in (quick, slow)]
+    np.testing.assert_allclose(ours[0].log_ratio, ours[1].log_ratio, atol=2e-3)
+
+
+def test_points_where_data_are_impossible_are_excluded(tmp_path):
+    """Where a morphed rate is negative nothing is fitted."""
+    store = analytic_store(tmp_path / "events.zarr", 1000, tilt=0.4)
+    likelihood = RateLikelihood.from_store(store, 100.0, nuisances=True)
+    likelihood.total.signal[1:] = 0.0  # the rate is now 1 - theta^2
+    limits = scan(likelihood.with_data(80.0).constrained(), [[0.0], [0.4], [2.0]])
+    assert limits.log_ratio[2] == -np.inf
+    assert limits.p_value[2] == 0.0
+    assert limits.best_fit[0] == 0.4
+
+
+def test_densities_and_double_ratios_are_taken_to_one_point(store):
+    class Double(ExactRatio):
+        estimates = "double ratio"
+
+        def log_ratio(self, x, theta0, theta1, *, names=None):
+            raise AssertionError
+
+        def ratio_to(self, theta):
+            assert theta == store.setup.theta("zero")
+            return ExactRatio()
+
+    exact = expected_limits(store, ExactRatio(), [0.5], GRID, LUMINOSITY)
+    ours = expected_limits(store, Double(), [0.5], GRID, LUMINOSITY)
+    np.testing.assert_array_equal(ours.log_ratio, exact.log_ratio)
+    Double.ratio_to = None
+    with pytest.raises(InputError, match="ratios to one point; Double gives a double ratio"):
+        expected_limits(store, Double(), [0.5], GRID, LUMINOSITY)
+    with pytest.raises(InputError, match="build it with from_store"):
+        NeuralLikelihood(Double(), RateLikelihood.from_store(store, 1.0))
 
 
 def test_errors_name_what_is_wrong(store):
@@ -232,7 +470,8 @@ def madminers_histogram(store, args, theta_grid) -> tuple[np.ndarray, np.ndarray
     Overflow is dropped where the templates are filled, but counted in the outermost bins where the data are; 1e-12 is
     added to each bin; what is compared is a density; the data are test events generated at the nearest benchmark only.
     """
-    names, edges = args["hist_vars"], [np.array(e) for e in args["hist_bins"]]
+    names, edges = args["hist_vars"], args["hist_bins"]
+    edges = [madminers_edges(store, theta_grid, edges)] if isinstance(edges, int) else [np.array(e) for e in edges]
     bins = Bins(tuple(Axis(n, e) for n, e in zip(names, edges, strict=True)))
     summary = Summary(names, store.observable_names)
     inside = (..., *[slice(1, -1)] * len(edges))
@@ -262,14 +501,41 @@ def madminers_histogram(store, args, theta_grid) -> tuple[np.ndarray, np.ndarray
     return n * log, templates[0]
 
 
+def madminers_edges(store, theta_grid, n_bins) -> np.ndarray:
+    """Return its bins of pt_j1: between quantiles 0.001 and 0.999 of the mean weights, at the middle of each weight."""
+    blocks = list(StoredEvents(store, TRAIN).blocks())
+    weights = np.concatenate([block.benchmark_weights for block in blocks]) @ store.setup.weights(theta_grid).mean(0)
+    pt = np.concatenate([block.x[:, 0] for block in blocks])
+    order = np.argsort(pt)
+    middle = np.cumsum(weights[order]) - 0.5 * weights[order]
+    middle = (middle - middle[0]) / (middle[-1] - middle[0])
+    return np.interp(np.linspace(0.001, 0.999, n_bins + 1), middle, pt[order])
+
+
 @pytest.mark.parametrize("section", ["limits", "limits_narrow"])
-@pytest.mark.parametrize("name", ["histo1d_xsec", "histo2d_noxsec", "histo1d_noxsec_theta1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "histo1d_xsec",
+        "histo1d_noxsec",
+        "histo2d_xsec",
+        "histo2d_noxsec",
+        "histo1d_adaptive10_noxsec",
+        "histo1d_noxsec_theta1",
+    ],
+)
 def test_madminers_histogram_limits_come_out_of_its_recipe(vbf, oracle, section, name):
     entry, theta_grid = oracle[section]["results"][name], np.array(oracle[section]["theta_grid"])
     kinematic, first = madminers_histogram(vbf, entry["args"], theta_grid)
     theirs = np.array(entry["log_r_kin"])
     np.testing.assert_allclose(kinematic, theirs, rtol=0, atol=1e-8 * np.abs(theirs).max())
     np.testing.assert_allclose(first, entry["histo_at_grid0"], rtol=0, atol=1e-8 * np.max(entry["histo_at_grid0"]))
+    if entry["args"]["include_xsec"]:  # both parts together, with the number of events rounded in one of them
+        rate = madminers_rate(vbf)
+        n = np.round(rate.expected(entry["args"]["theta_true"]))
+        total, best = kinematic + rate.log_likelihood(theta_grid, n), entry["best_fit_index"]
+        assert total.argmax() == best
+        np.testing.assert_allclose(chi2.sf(2.0 * (total[best] - total), 2), entry["p_values"], rtol=1e-5, atol=1e-300)
 
 
 @pytest.mark.parametrize("section", ["limits", "limits_narrow"])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from analytic_store import OBSERVABLES, ExactRatio, analytic_store, density, score, sigma
+from analytic_store import OBSERVABLES, ExactNuisanceRatio, ExactRatio, analytic_store, density, score, sigma
 from scipy.integrate import quad
 from scipy.stats import binomtest, chi2, kstest, poisson
 
@@ -10,6 +10,7 @@ from columnminer.errors import InputError, MissingError, UnknownNameError
 from columnminer.infer import neural
 from columnminer.infer.events import AsimovEvents, Events, StoredEvents
 from columnminer.infer.neural import NeuralLikelihood
+from columnminer.infer.rate import RateLikelihood
 
 LUMINOSITY = 200.0
 
@@ -114,6 +115,54 @@ def test_the_maximum_follows_the_score(likelihood):
     x = rng.uniform(size=(100, 2))
     likelihood = NeuralLikelihood(ExactRatio(), likelihood.rate, include_rate=False)
     np.testing.assert_allclose(likelihood.gradient([0.3], Events(x, OBSERVABLES))[0], score(x[:, 0], 0.3).sum())
+
+
+# Nuisance parameters -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tilted(tmp_path_factory):
+    store = analytic_store(tmp_path_factory.mktemp("tilted") / "events.zarr", 6000, tilt=0.4)
+    return NeuralLikelihood.from_store(
+        store, ExactNuisanceRatio(0.4), 500.0, partition="all", include_rate=True, nuisances=True
+    )
+
+
+def test_nuisances_are_parameters(tilted):
+    assert tilted.names == ("theta", "tilt")
+    assert [p.constraint for p in tilted.parameters] == [None, 1.0]
+    data = tilted.asimov(theta=0.3, tilt=1.0)
+    kinematic = NeuralLikelihood(tilted.estimator, tilted.rate, include_rate=False)
+    np.testing.assert_allclose(kinematic.gradient([0.3, 1.0], data), 0.0, atol=1e-3)  # the truth is the maximum
+    assert abs(kinematic.gradient([0.3, -1.0], data)[1]) > 1.0
+    point, h = np.array([[0.4, 0.7], [-0.2, -1.1]]), 1e-5
+    for i in range(2):
+        step = h * np.eye(2)[i]
+        numerical = (tilted.log_likelihood(point + step, data) - tilted.log_likelihood(point - step, data)) / (2 * h)
+        np.testing.assert_allclose(tilted.gradient(point, data)[:, i], numerical, rtol=1e-5, atol=1e-5)
+
+
+def test_toys_follow_the_nuisances(tilted):
+    shifted = np.concatenate([tilted.simulate(seed, tilt=2.0).x[:, 0] for seed in range(20)])
+    nominal = np.concatenate([tilted.simulate(seed).x[:, 0] for seed in range(20)])
+    b, spread = nominal - 0.5, np.sqrt(1 / 12 / len(nominal))
+    assert abs(b.mean()) < 4 * spread
+    # The mean of x rises by 0.4 / 12 for each unit of the tilt, but for the second order.
+    assert (shifted - 0.5).mean() == pytest.approx(0.8 / 12, abs=4 * spread + 0.005)
+
+
+def test_an_estimator_of_theta_alone_leaves_nuisances_to_the_rate(tilted):
+    blind = NeuralLikelihood(ExactRatio(), tilted.rate)
+    data, points = tilted.asimov(theta=0.3), np.array([[0.2, -1.0], [0.2, 1.0]])
+    kinematic = blind.terms(points, data).kinematic
+    assert kinematic[0] == kinematic[1]
+    assert np.ptp(tilted.terms(points, data).kinematic) > 1.0
+    np.testing.assert_allclose(blind.gradient(points, data)[:, 1], tilted.rate.gradient(points, data)[:, 1], atol=1e-6)
+    alone = NeuralLikelihood(ExactNuisanceRatio(0.4), RateLikelihood.from_store(tilted.events.store, 500.0))
+    np.testing.assert_allclose(
+        alone.terms(np.array([[0.2]]), data).kinematic, tilted.terms(np.array([[0.2, 0.0]]), data).kinematic
+    )
+    assert alone.gradient([[0.2]], data).shape == (1, 1)
 
 
 def test_errors_name_what_is_wrong(store, likelihood):

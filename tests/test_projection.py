@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from analytic_store import OBSERVABLES, ExactRatio, ExactScore, analytic_store, density
+from drellyan_store import drellyan_store
 
 from columnminer.errors import InputError
+from columnminer.generate.drellyan import DrellYan
 from columnminer.infer.limits import Grid, expected_limits
 from columnminer.infer.projection import ScoreProjection
 
@@ -51,6 +53,36 @@ def test_components_along_nuisance_parameters_are_not_looked_at(tmp_path):
     ours = ScoreProjection(store, known).log_ratio(x, theta, pairing="grid", names=OBSERVABLES)
     alone = ScoreProjection(store, ExactScore(0.0)).log_ratio(x, theta, pairing="grid", names=OBSERVABLES)
     np.testing.assert_array_equal(ours, alone)
+
+
+def test_further_axes_lie_across_and_tell_more(tmp_path):
+    """Of two parameters: far along one of them, the component of the score across adds what the projection lacks."""
+    model = DrellYan(bound=0.1)
+    store = drellyan_store(tmp_path / "events.zarr", model, 20_000)
+
+    class Score:
+        parameter_names = model.parameter_names
+        reference = model.reference
+
+        def score(self, x, *, names=None):
+            return model.score(x, names=names)
+
+    options = {"theta_true": "sm", "grid": [[0.0, 0.0], [0.05, 0.05], [-0.05, 0.05]], "luminosity": 3000.0}
+    exact, alone, both = (
+        expected_limits(store, what, include_rate=False, **options).log_ratio
+        for what in (model, ScoreProjection(store, Score(), n_bins=20), ScoreProjection(store, Score(), n_bins=(20, 5)))
+    )
+    assert (exact[1:] < both[1:]).all()  # histograms tell less than all there is to know
+    assert (both[1:] < 1.5 * alone[1:]).all()
+    projection = ScoreProjection(store, Score(), n_bins=(20, 5))
+    theta = np.array([0.04, 0.03])
+    assert projection.bins_at(theta).shape == (20, 5)
+    scores = np.array([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]])
+    along, across = projection.columns(scores, theta).T
+    np.testing.assert_allclose(along, [0.8, 0.6, 1.0])
+    np.testing.assert_allclose(np.abs(across), [0.6, 0.8, 0.0], atol=1e-12)
+    with pytest.raises(InputError, match="no 3 directions"):
+        ScoreProjection(store, Score(), n_bins=(5, 5, 5))
 
 
 class Mirrored(ExactScore):

@@ -6,7 +6,7 @@ import inspect
 import warnings
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from columnminer.errors import CheckWarning
+from columnminer.errors import CheckWarning, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import TypeIs
 
-__all__ = ["RatioLike", "ScoreLike", "gives_ratio", "gives_score", "warn_of_checks"]
+__all__ = ["RatioLike", "ScoreLike", "gives_ratio", "gives_score", "warn_of_checks", "with_denominator"]
 
 
 @runtime_checkable
@@ -58,12 +58,30 @@ class ScoreLike(Protocol):
 
 
 def gives_ratio(what: object) -> TypeIs[RatioLike]:
-    """Return whether this gives a likelihood ratio at any theta; score estimators have a `log_ratio` that refuses."""
-    return (
-        hasattr(what, "log_ratio")
-        and getattr(what, "estimates", "ratio") in {"ratio", "density"}
-        and not gives_score(what)
-    )
+    """Return whether this gives a likelihood ratio at any theta; score estimators have a `log_ratio` that refuses.
+
+    Densities, and ratios between any two points, are among them; `with_denominator` makes them one.
+    """
+    return hasattr(what, "log_ratio") and not gives_score(what)
+
+
+def with_denominator(estimator: RatioLike, reference: NDArray[np.float64]) -> RatioLike:
+    """Return an estimator of ratios to one point: of densities or double ratios those to the reference (n_par,).
+
+    Raises
+    ------
+    InputError
+        If it estimates something else, that cannot be made a ratio to one point.
+    """
+    estimates = getattr(estimator, "estimates", "ratio")
+    if estimates == "ratio":
+        return estimator
+    ratio_to = getattr(estimator, "ratio_to", None)
+    if ratio_to is None:
+        msg = f"a likelihood needs ratios to one point; {type(estimator).__name__} gives a {estimates}, and no ratio_to"
+        raise InputError(msg)
+    ratio: RatioLike = ratio_to(reference)
+    return ratio
 
 
 def gives_score(what: object) -> TypeIs[ScoreLike]:

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from columnminer.store.eventstore import EventStore
     from columnminer.store.weights import Block
 
-__all__ = ["AsimovEvents", "Dataset", "Events", "Partition", "RecordedEvents", "StoredBlock", "StoredEvents"]
+__all__ = [
+    "AsimovEvents",
+    "Dataset",
+    "Events",
+    "Partition",
+    "RecordedEvents",
+    "Rescaled",
+    "StoredBlock",
+    "StoredEvents",
+]
 
 Partition: TypeAlias = "str | slice | Sequence[str]"
 """Name of a partition, "all", several names, or a slice of stored events."""
@@ -63,9 +72,9 @@ class StoredBlock:
         weights = self.block.benchmark_weights[self.rows]
         return np.asarray(weights * np.reshape(self.factor, (-1, 1)))
 
-    def weights(self, theta: ArrayLike) -> NDArray[np.float64]:
-        """Return the weights at one theta, (n,) [pb]."""
-        return np.asarray(self.block.weights(theta)[0, self.rows] * self.factor)
+    def weights(self, theta: ArrayLike, nu: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Return the weights at one theta and, if given, one nu, (n,) [pb]."""
+        return np.asarray(self.block.weights(theta, nu)[0, self.rows] * self.factor)
 
     def weight_gradients(self, theta: ArrayLike) -> NDArray[np.float64]:
         """Return the gradients of the weights at one theta, (n_directions, n) [pb]; theta first, then nu at 0."""
@@ -182,8 +191,8 @@ class StoredEvents:
             for part in self._parts():
                 check(self.store, part, other_store=other_store)
 
-    def draw(self, theta: ArrayLike, n: int, rng: np.random.Generator) -> Events:
-        """Return `n` unweighted events, drawn with replacement with probability proportional to the weight at theta.
+    def draw(self, theta: ArrayLike, n: int, rng: np.random.Generator, nu: ArrayLike | None = None) -> Events:
+        """Return `n` unweighted events, drawn with replacement with probability proportional to the weight there.
 
         Events with negative weights cannot be drawn and are left out. What is drawn does not depend on the blocks.
 
@@ -194,7 +203,7 @@ class StoredEvents:
         """
         total = 0.0
         for block in self.blocks():
-            total = float(np.cumsum(np.concatenate([[total], np.maximum(block.weights(theta), 0.0)]))[-1])
+            total = float(np.cumsum(np.concatenate([[total], np.maximum(block.weights(theta, nu), 0.0)]))[-1])
         if not total > 0.0:
             msg = f"no stored event has a positive weight at theta = {np.asarray(theta)}"
             raise MissingError(msg)
@@ -202,7 +211,7 @@ class StoredEvents:
         heights = np.sort(rng.uniform(0.0, total, n))
         drawn, below = [np.zeros((0, len(self.names)))], 0.0
         for block in self.blocks():
-            cumulative = np.cumsum(np.concatenate([[below], np.maximum(block.weights(theta), 0.0)]))
+            cumulative = np.cumsum(np.concatenate([[below], np.maximum(block.weights(theta, nu), 0.0)]))
             first, last = np.searchsorted(heights, cumulative[[0, -1]])
             if last > first:
                 drawn.append(block.x[np.searchsorted(cumulative[1:], heights[first:last], side="right")])
@@ -211,12 +220,12 @@ class StoredEvents:
         rng.shuffle(x, axis=0)
         return Events(x, self.names)
 
-    def cross_section(self, theta: ArrayLike) -> float:
-        """Return the sum of the weights at theta [pb]."""
+    def cross_section(self, theta: ArrayLike, nu: ArrayLike | None = None) -> float:
+        """Return the sum of the weights at theta and nu [pb]."""
         parts = self._parts()
         if len(parts) == 1 and self.cuts is None and self.efficiencies is None:  # the store keeps these sums
-            return float(self.store.xsec(theta, partition=parts[0]).value[0])
-        return float(sum(block.weights(theta).sum() for block in self.blocks()))
+            return float(self.store.xsec(theta, nu, partition=parts[0]).value[0])
+        return float(sum(block.weights(theta, nu).sum() for block in self.blocks()))
 
 
 @runtime_checkable
@@ -293,11 +302,14 @@ class AsimovEvents:
         (n_par,) the truth.
     n_expected : float
         What the weights sum to.
+    nu : numpy.ndarray or None
+        (n_nu,) nuisance parameters; None: all 0.
     """
 
     events: StoredEvents
     theta: NDArray[np.float64]
     n_expected: float
+    nu: NDArray[np.float64] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -306,12 +318,12 @@ class AsimovEvents:
 
     def blocks(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """Yield the events with their weights."""
-        total = self.events.cross_section(self.theta)
+        total = self.events.cross_section(self.theta, self.nu)
         if not total > 0.0:
             msg = f"the events have no cross section at theta = {self.theta}: {total} pb"
             raise MissingError(msg)
         for block in self.events.blocks():
-            yield block.x, block.weights(self.theta) * (self.n_expected / total)
+            yield block.x, block.weights(self.theta, self.nu) * (self.n_expected / total)
 
 
 @dataclass(frozen=True)
@@ -336,3 +348,29 @@ class RecordedEvents:
         for start in range(0, len(self.store), _EVENTS_AT_A_TIME):
             x = np.asarray(self.store.observables[start : start + _EVENTS_AT_A_TIME])
             yield x, np.ones(len(x))
+
+
+@dataclass(frozen=True)
+class Rescaled:
+    """Another data set, in which each event counts more or less.
+
+    Attributes
+    ----------
+    data : Dataset
+        The other.
+    factor : float
+        By which its weights are multiplied.
+    """
+
+    data: Dataset
+    factor: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the observables."""
+        return self.data.names
+
+    def blocks(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Yield the events, a part at a time."""
+        for x, weights in self.data.blocks():
+            yield x, weights * self.factor

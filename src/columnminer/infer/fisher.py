@@ -17,7 +17,7 @@ import numpy as np
 
 from columnminer.errors import InputError
 from columnminer.infer.bins import Bins
-from columnminer.infer.estimates import gives_ratio, warn_of_checks
+from columnminer.infer.estimates import gives_ratio, warn_of_checks, with_denominator
 from columnminer.infer.events import StoredEvents
 from columnminer.infer.moments import BinMoments, information_of
 from columnminer.infer.morphed import choose_bins
@@ -249,7 +249,7 @@ class FisherInformation:
         self._events("test").check_estimator(estimator)
         warn_of_checks(estimator)
         point, names = self.store.setup.theta(theta), self.store.observable_names
-        any_estimator: Any = estimator
+        any_estimator: Any = with_denominator(estimator, point) if gives_ratio(estimator) else estimator
         if gives_ratio(estimator):
             return lambda x: np.asarray(any_estimator.score(x, point, names=names)), about
         reference = getattr(estimator, "reference", point)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +11,11 @@ from scipy.special import gammaln
 
 from columnminer.errors import InputError, MissingError
 from columnminer.infer.events import Dataset, StoredEvents
-from columnminer.infer.likelihood import Likelihood, LogTerms, Params
+from columnminer.infer.likelihood import Likelihood, LogTerms, Params, poisson_log
 from columnminer.infer.morphed import choose_bins, fill
 from columnminer.infer.rate import RateLikelihood
 from columnminer.infer.summary import Summary
+from columnminer.infer.template_statistics import best_scale, log_profiled, slopes
 from columnminer.streams import Seed, seed_sequence
 
 if TYPE_CHECKING:
@@ -45,6 +47,10 @@ class HistogramLikelihood(Likelihood):
     kept apart because templates come from events that no estimator is evaluated on, while the rate may come from all.
     Under- and overflow are bins like the others. p_k is at least 1e-12.
 
+    With `template_statistics` the expectation of each bin is known only as well as the simulated events in it allow;
+    see `columnminer.infer.template_statistics`. Without the rate the total is then fitted, too. The variance is that of
+    the events in the templates, also where the rate comes from more events.
+
     Data are counts ``[..., *bins.shape]``, or a `Dataset` that is filled into the bins.
 
     Parameters
@@ -57,6 +63,15 @@ class HistogramLikelihood(Likelihood):
         What is binned, needed to fill events.
     include_rate
         Whether the number of events counts (the first term), or only how they are distributed.
+    template_statistics
+        Whether the limited number of simulated events counts.
+
+    Raises
+    ------
+    InputError
+        If templates and rate have different parameters.
+    MissingError
+        If the template statistics count, and the templates have no sums of squared weights.
     """
 
     def __init__(
@@ -66,6 +81,7 @@ class HistogramLikelihood(Likelihood):
         *,
         summary: Summary | None = None,
         include_rate: bool = True,
+        template_statistics: bool = False,
     ) -> None:
         super().__init__(rate.parameters)
         if templates.parameters != rate.parameters:
@@ -75,6 +91,9 @@ class HistogramLikelihood(Likelihood):
         self.rate = rate
         self.summary = summary
         self.include_rate = include_rate
+        self.template_statistics = template_statistics
+        if template_statistics:
+            templates.variance(self.point())  # is there any?
 
     @classmethod
     def from_store(
@@ -91,6 +110,8 @@ class HistogramLikelihood(Likelihood):
         cuts: Sequence[str] = (),
         efficiencies: Sequence[str] = (),
         nuisances: bool = False,
+        template_statistics: bool = False,
+        score_components: Sequence[str] | None = None,
     ) -> HistogramLikelihood:
         """Return the likelihood of a histogram of a store's observables.
 
@@ -118,15 +139,25 @@ class HistogramLikelihood(Likelihood):
             Expressions of observables; data must pass the cuts, too.
         nuisances
             Whether the store's nuisance parameters are parameters; constrain them with `Likelihood.constrained`.
+        template_statistics
+            Whether the limited number of simulated events in the templates counts.
+        score_components
+            Names of the parameters whose components of score estimators are axes; all by default.
         """
         rate = RateLikelihood.from_store(
             store, luminosity, partition=rate_partition, cuts=cuts, efficiencies=efficiencies, nuisances=nuisances
         )
-        summary = Summary(observables, store.observable_names)
+        summary = Summary(observables, store.observable_names, score_components)
         events = StoredEvents(store, partition, cuts=cuts, efficiencies=efficiencies)
         thetas = store.setup.space.points(store.setup.space.nominal if bin_thetas is None else bin_thetas)
         chosen = choose_bins(events, summary, bins, thetas)
-        return cls(fill(events, summary, chosen, nuisances=nuisances), rate, summary=summary, include_rate=include_rate)
+        return cls(
+            fill(events, summary, chosen, nuisances=nuisances, squares=template_statistics),
+            rate,
+            summary=summary,
+            include_rate=include_rate,
+            template_statistics=template_statistics,
+        )
 
     @property
     def bins(self) -> Bins:
@@ -155,7 +186,7 @@ class HistogramLikelihood(Likelihood):
         for x, weights in data.blocks():
             passed = self.rate.cuts(x, data.names) if self.rate.cuts is not None else slice(None)
             index = self.bins.find_bins(self.summary(x[passed], data.names))
-            toys = weights[..., passed].reshape(-1, len(index))
+            toys = weights[..., passed].reshape(math.prod(weights.shape[:-1]), len(index))
             sums = self.bins.sum(index, toys.T).T.reshape(*weights.shape[:-1], -1)
             counts = counts + sums
         empty = self.templates.signal.any(axis=0) | (self.templates.background != 0.0)
@@ -178,6 +209,10 @@ class HistogramLikelihood(Likelihood):
         """Return the log probability of the distribution over the bins, and that of the number of events."""
         counts = self._flat(data)
         n = counts.sum(axis=-1)
+        if self.template_statistics:
+            log = log_profiled(counts, *self._measured(points, counts)).sum(axis=-1)
+            rate = self.rate.terms(points, n).rate if self.include_rate else poisson_log(n, n)
+            return LogTerms(kinematic=log - rate, rate=rate if self.include_rate else np.zeros_like(log))
         kinematic = np.einsum("...k,...k->...", np.log(self.probabilities(points)), counts)
         kinematic = kinematic + gammaln(n + 1.0) - gammaln(counts + 1.0).sum(axis=-1)
         rate = self.rate.terms(points, n).rate if self.include_rate else np.zeros_like(kinematic)
@@ -186,6 +221,8 @@ class HistogramLikelihood(Likelihood):
     def term_gradients(self, points: NDArray[np.float64], data: Any) -> NDArray[np.float64]:
         """Return the gradient; bins at the least probability do not contribute."""
         counts = self._flat(data)
+        if self.template_statistics:
+            return self._profiled_gradients(points, counts)
         sigma, slope = self.templates.at(points), self.templates.gradient(points)
         total = np.maximum(sigma, 0.0).sum(axis=-1)
         used = sigma > _FLOOR * total[..., None]
@@ -196,6 +233,39 @@ class HistogramLikelihood(Likelihood):
         if self.include_rate:
             gradient = gradient + self.rate.term_gradients(points, counts.sum(axis=-1))
         return np.asarray(gradient)
+
+    def _measured(
+        self, points: NDArray[np.float64], counts: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the expected counts [..., n_bins] and their variances; without the rate those of the best total."""
+        shares, total = self.probabilities(points), np.maximum(self.templates.at(points), 0.0).sum(axis=-1)
+        variance = self.templates.variance(points)
+        n = self.rate.mean(points) if self.include_rate else counts.sum(axis=-1)
+        per_pb = np.divide(n, total, out=np.zeros(np.broadcast_shapes(n.shape, total.shape)), where=total > 0.0)
+        mu, variance = n[..., None] * shares, per_pb[..., None] ** 2 * variance
+        if not self.include_rate:
+            scale = best_scale(counts, mu, variance)[..., None]
+            mu, variance = scale * mu, scale**2 * variance
+        return mu, variance
+
+    def _profiled_gradients(self, points: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the gradient where template statistics count; where parameters are fitted, it has no further terms."""
+        sigma, slope = self.templates.at(points), self.templates.gradient(points)
+        total = np.maximum(sigma, 0.0).sum(axis=-1)
+        of_total = np.where((sigma > 0.0)[..., None, :], slope, 0.0).sum(axis=-1) / total[..., None]
+        mu, variance = self._measured(points, counts)
+        in_mu, in_variance = slopes(counts, mu, variance)
+        # mu = scale sigma and V = scale^2 (sum of squared weights), with the scale = n / total.
+        scale = mu.sum(axis=-1) / total
+        of_scale = -of_total
+        if self.include_rate:
+            mean = self.rate.mean(points)[..., None]
+            of_scale = of_scale + self.rate.luminosity * self.rate.total.gradient(points)[..., 0] / mean
+        used = np.where(sigma > _FLOOR * total[..., None], 1.0, 0.0)[..., None, :]
+        of_mu = scale[..., None, None] * used * slope + of_scale[..., None] * mu[..., None, :]
+        of_variance = scale[..., None, None] ** 2 * self.templates.variance_gradient(points)
+        of_variance = of_variance + 2.0 * of_scale[..., None] * variance[..., None, :]
+        return np.asarray((in_mu[..., None, :] * of_mu + in_variance[..., None, :] * of_variance).sum(axis=-1))
 
     def expected(self, params: Params = None, **by_name: ArrayLike) -> NDArray[np.float64]:
         """Return the expected counts, ``[..., *bins.shape]``."""

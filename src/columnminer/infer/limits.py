@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from columnminer.errors import InputError
+from columnminer.infer.adaptive import AdaptiveHistograms
 from columnminer.infer.estimates import gives_ratio
-from columnminer.infer.events import AsimovEvents, Dataset, Events, RecordedEvents, StoredEvents
+from columnminer.infer.events import AsimovEvents, Dataset, Events, RecordedEvents, Rescaled, StoredEvents
 from columnminer.infer.grid import Grid, grid_points
 from columnminer.infer.histogram import HistogramLikelihood
 from columnminer.infer.likelihood import Likelihood
@@ -16,11 +18,10 @@ from columnminer.infer.neural import NeuralLikelihood
 from columnminer.infer.rate import RateLikelihood
 from columnminer.infer.scan import Limits, scan
 from columnminer.store.eventstore import EventStore
+from columnminer.streams import Seed, seed_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from columnminer.infer.bins import BinSpec
     from columnminer.infer.estimates import RatioLike
@@ -32,45 +33,67 @@ __all__ = ["Grid", "Limits", "expected_limits", "observed_limits", "scan"]
 What: TypeAlias = "RatioLike | SummaryItems"
 """What a likelihood is built from: a ratio estimator, "rate", or the axes of a histogram."""
 
+Points: TypeAlias = "ArrayLike | Sequence[str | Mapping[str, float]]"
+"""A list of parameter points: (n, n_par), names of benchmarks, or values by name."""
+
+BinsAt: TypeAlias = 'Literal["grid", "each"] | Points'
+"""Where bins have equal cross sections."""
+
 
 def expected_limits(
     store: EventStore | None,
     what: Likelihood | What,
     theta_true: Any,
-    grid: Grid | ArrayLike,
+    grid: Grid | Points,
     luminosity: float | None = None,
     *,
     include_rate: bool = True,
     bins: BinSpec = None,
+    bins_at: BinsAt = "grid",
+    theta_ref: Any = None,
+    score_components: Sequence[str] | None = None,
+    template_statistics: bool = False,
     dof: int | None = None,
     partition: Partition = "test",
     template_partition: Partition = ("train", "validation"),
     cuts: Sequence[str] = (),
     efficiencies: Sequence[str] = (),
     nuisances: bool = False,
+    n_asimov: int | None = None,
+    seed: Seed = 0,
 ) -> Limits:
     """Return the limits to expect if `theta_true` is the truth.
 
     The data are Asimov data (arXiv:1007.1727, section 3): all events of `partition`, weighted to theta_true and scaled
-    to the expected number of events.
+    to the expected number of events, or a sample of them.
 
     Parameters
     ----------
     store
         Simulated events; None where `what` is a likelihood.
     what
-        A ratio estimator, "rate", what to histogram (names or expressions of observables, score estimators, or a list
-        of them), or any `Likelihood`, whose own Asimov data are then used.
+        A ratio estimator (also of densities or double ratios, an ensemble, or a
+        `columnminer.infer.projection.ScoreProjection`), "rate", what to histogram (names or expressions of observables,
+        score estimators, or a list of them), or any `Likelihood`, whose own Asimov data are then used.
     theta_true
         Parameter point, or name of a benchmark.
     grid
-        `Grid`, or points (n, n_par), to evaluate.
+        `Grid`, or list of points, to evaluate: (n, n_par), names of benchmarks, or values by name.
     luminosity
         [pb^-1].
     include_rate
         Whether the number of events counts.
     bins
-        Of histograms: edges, or numbers of bins whose cross sections, averaged over the grid, are equal.
+        Of histograms: edges, or numbers of bins of equal cross sections.
+    bins_at
+        Where these are equal: "grid", on average over the grid; a list of points, over which they are averaged;
+        "each", anew at every point of the grid, as `columnminer.infer.adaptive.AdaptiveHistograms` compares them.
+    theta_ref
+        Denominator of the ratios of ``bins_at="each"``; the reference benchmark by default.
+    score_components
+        Names of the parameters whose components of score estimators are histogrammed; all by default.
+    template_statistics
+        Whether the limited number of simulated events in histograms counts; see `HistogramLikelihood`.
     dof
         Degrees of freedom; the number of parameters unless given.
     partition
@@ -80,7 +103,12 @@ def expected_limits(
     cuts, efficiencies
         Expressions of observables.
     nuisances
-        Whether the store's nuisance parameters are constrained and profiled at each point, or 0.
+        Whether the store's nuisance parameters are constrained and profiled at each point, or 0. Where a ratio
+        estimator, or ``bins_at="each"``, knows theta alone, they change the number of events, not their distribution.
+    n_asimov
+        Make the Asimov data of so many unweighted events, drawn from those of `partition`; None: of all, weighted.
+    seed
+        Of that drawing.
 
     Raises
     ------
@@ -88,16 +116,21 @@ def expected_limits(
         If these do not fit together; the message says what.
     """
     if isinstance(what, Likelihood):
-        return scan(what.with_data(what.asimov(theta_true)), grid, dof=dof)
+        return scan(what.with_data(what.asimov(theta_true)), _points(grid, None), dof=dof)
     store, luminosity = _both(store, luminosity)
+    points = _points(grid, store)
     options = {"cuts": cuts, "efficiencies": efficiencies}
     likelihood = _likelihood(
         store,
         what,
         luminosity,
-        grid,
+        points,
         include_rate,
         bins=bins,
+        bins_at=bins_at,
+        theta_ref=theta_ref,
+        score_components=score_components,
+        template_statistics=template_statistics,
         templates=template_partition,
         events=partition,
         nuisances=nuisances,
@@ -107,20 +140,32 @@ def expected_limits(
     by_name = dict(zip(store.setup.space.names, truth.tolist(), strict=True))
     n_expected = float(np.asarray(likelihood.expected(by_name)).sum())
     if isinstance(likelihood, RateLikelihood):
-        return _scan(likelihood.with_data(n_expected), grid, dof)
-    asimov = AsimovEvents(StoredEvents(store, partition, **options), truth, n_expected)
-    return _scan(likelihood.with_data(asimov), grid, dof)
+        return _scan(likelihood.with_data(n_expected), points, dof)
+    events = StoredEvents(store, partition, **options)
+    if n_asimov is None:
+        asimov: Dataset = AsimovEvents(events, truth, n_expected)
+    elif n_asimov < 1:
+        msg = f"a sample of Asimov data has at least one event, not {n_asimov}"
+        raise InputError(msg)
+    else:
+        rng = np.random.default_rng(seed_sequence(seed, "asimov"))
+        asimov = Rescaled(events.draw(truth, n_asimov, rng), n_expected / n_asimov)
+    return _scan(likelihood.with_data(asimov), points, dof)
 
 
 def observed_limits(
     store: EventStore | None,
     what: Likelihood | What,
     data: Any,
-    grid: Grid | ArrayLike,
+    grid: Grid | Points,
     luminosity: float | None = None,
     *,
     include_rate: bool = True,
     bins: BinSpec = None,
+    bins_at: BinsAt = "grid",
+    theta_ref: Any = None,
+    score_components: Sequence[str] | None = None,
+    template_statistics: bool = False,
     dof: int | None = None,
     n_observed: float | None = None,
     template_partition: Partition = ("train", "validation"),
@@ -134,13 +179,15 @@ def observed_limits(
     ----------
     store
         Simulated events; None where `what` is a likelihood.
-    what, grid, luminosity, include_rate, bins, dof, template_partition, cuts, efficiencies, nuisances
-        As for `expected_limits`. Cuts act on the data, too.
+    what, grid, luminosity, include_rate, bins, bins_at, theta_ref, score_components, template_statistics, dof
+        As for `expected_limits`.
     data
         Observed events: observables (n, n_obs) in the order of the store, a store of recorded events, a `Dataset`, or
         what else the likelihood takes: counts in bins, a number of events.
     n_observed
-        Rescale the data to this number of events: what more data of the same kind would say.
+        Rescale the data to this number of events (after cuts): what more data of the same kind would say.
+    template_partition, cuts, efficiencies, nuisances
+        As for `expected_limits`. Cuts act on the data, too.
 
     Raises
     ------
@@ -149,29 +196,47 @@ def observed_limits(
     """
     if isinstance(what, Likelihood):
         likelihood: Likelihood = what
+        points = _points(grid, store)
     else:
         store, luminosity = _both(store, luminosity)
+        points = _points(grid, store)
         options = {"cuts": cuts, "efficiencies": efficiencies}
         likelihood = _likelihood(
             store,
             what,
             luminosity,
-            grid,
+            points,
             include_rate,
             bins=bins,
+            bins_at=bins_at,
+            theta_ref=theta_ref,
+            score_components=score_components,
+            template_statistics=template_statistics,
             templates=template_partition,
             events="test",
             nuisances=nuisances,
             **options,
         )
     with_data = likelihood.with_data(_observed(data, store, n_observed, likelihood))
-    return scan(with_data, grid, dof=dof) if isinstance(what, Likelihood) else _scan(with_data, grid, dof)
+    return scan(with_data, points, dof=dof) if isinstance(what, Likelihood) else _scan(with_data, points, dof)
 
 
 def _scan(likelihood: Likelihood, grid: Grid | ArrayLike, dof: int | None) -> Limits:
     """Scan a likelihood built here, whose nuisance parameters nothing else constrains yet."""
     constrained = likelihood.constrained()
     return scan(constrained if len(constrained.factors) > 1 else likelihood, grid, dof=dof)
+
+
+def _points(points: Grid | Points, store: EventStore | None) -> Grid | NDArray[np.float64]:
+    """Return a grid as it is, and a list of points as an array (n, n_par)."""
+    if isinstance(points, Grid):
+        return points
+    if isinstance(points, Sequence) and any(isinstance(point, str | Mapping) for point in points):
+        if store is None:
+            msg = "the parameters of a likelihood are numbers: give points (n, n_par) without names"
+            raise InputError(msg)
+        return store.setup.thetas(list(points))
+    return np.asarray(points, dtype=np.float64)
 
 
 def _both(store: EventStore | None, luminosity: float | None) -> tuple[EventStore, float]:
@@ -189,49 +254,83 @@ def _likelihood(
     include_rate: bool,
     *,
     bins: BinSpec,
+    bins_at: BinsAt,
+    theta_ref: Any,
+    score_components: Sequence[str] | None,
+    template_statistics: bool,
     templates: Partition,
     events: Partition,
     nuisances: bool,
     **options: Any,
 ) -> RateLikelihood | HistogramLikelihood | NeuralLikelihood:
     """Return the likelihood that `what` is short for."""
+    each = isinstance(bins_at, str) and bins_at == "each"
+    if isinstance(bins_at, str) and bins_at not in {"grid", "each"}:
+        msg = f"bins_at is 'grid', 'each' or a list of points, not {bins_at!r}"
+        raise InputError(msg)
+    if theta_ref is not None and not each:
+        msg = "theta_ref is the denominator of bins_at='each'; other ratios bring their own"
+        raise InputError(msg)
     if isinstance(what, str) and what == "rate":
         if not include_rate:
             msg = "limits from the rate without the rate say nothing: leave include_rate=True"
             raise InputError(msg)
         return RateLikelihood.from_store(store, luminosity, nuisances=nuisances, **options)
-    if gives_ratio(what):
-        if nuisances:
-            msg = "a ratio estimator of theta alone knows no nuisance parameters: leave nuisances=False"
+    if not gives_ratio(what) and each:
+        if template_statistics:
+            msg = "bins_at='each' compares two histograms of the same events: leave template_statistics=False"
             raise InputError(msg)
-        return NeuralLikelihood.from_store(
-            store, what, luminosity, include_rate=include_rate, partition=events, **options
+        what = AdaptiveHistograms(
+            store,
+            what,
+            bins=bins,
+            theta_ref=theta_ref,
+            score_components=score_components,
+            partition=templates,
+            **options,
         )
-    points = grid_points(grid, store.setup.space.names)
+    if gives_ratio(what):
+        return NeuralLikelihood.from_store(
+            store, what, luminosity, include_rate=include_rate, partition=events, nuisances=nuisances, **options
+        )
     return HistogramLikelihood.from_store(
         store,
         what,
         luminosity,
         bins=bins,
-        bin_thetas=points,
+        bin_thetas=grid_points(_points(grid if isinstance(bins_at, str) else bins_at, store), store.setup.space.names),
         include_rate=include_rate,
         partition=templates,
         nuisances=nuisances,
+        template_statistics=template_statistics,
+        score_components=score_components,
         **options,
     )
 
 
 def _observed(data: Any, store: EventStore | None, n_observed: float | None, likelihood: Likelihood) -> Any:
-    """Return data in a form that the likelihood takes, scaled to `n_observed` events."""
+    """Return data in a form that the likelihood takes, scaled to `n_observed` events that pass its cuts."""
     if isinstance(data, EventStore):
+        if not data.recorded:
+            msg = f"{data.path} holds simulated events, not data; process recorded ones with Sample(..., data=True)"
+            raise InputError(msg)
         data = RecordedEvents(data)
     elif store is not None and np.ndim(data) == 2 and np.shape(data)[1] == len(store.observable_names):
         data = Events(np.asarray(data, dtype=np.float64), store.observable_names)
     if n_observed is None:
         return data
-    if isinstance(data, Dataset):
-        blocks = list(data.blocks())
-        x, weights = np.concatenate([x for x, _ in blocks]), np.concatenate([w for _, w in blocks], axis=-1)
-        return Events(x, data.names, weights * (n_observed / weights.sum(axis=-1, keepdims=True)))
+    if isinstance(likelihood, NeuralLikelihood):
+        return Rescaled(likelihood.as_data(data), n_observed / _count(likelihood.rate.as_data(data)))
+    if not isinstance(likelihood, HistogramLikelihood | RateLikelihood):
+        msg = f"n_observed rescales events, counts or their number, not the data of a {type(likelihood).__name__}"
+        raise InputError(msg)
     counts = np.asarray(likelihood.as_data(data))
-    return counts * (n_observed / counts.sum())
+    return counts * (n_observed / _count(counts))
+
+
+def _count(counts: NDArray[np.float64]) -> float:
+    total = float(counts.sum())
+    if not total > 0.0:
+        msg = "there are no observed events to rescale"
+        raise InputError(msg)
+    return total

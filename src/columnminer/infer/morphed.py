@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +48,10 @@ class MorphedHistogram:
         Where the bins are.
     signal_variations, background_variations : Variations or None
         How the same nuisance parameters change the bins of signal and background; None: there are none.
+    signal_squares : numpy.ndarray or None
+        (n_benchmarks, n_benchmarks, n_bins) sums of products of event weights [pb^2], which `variance` needs.
+    background_squares : numpy.ndarray or None
+        (n_bins,) sums of squared weights [pb^2].
     """
 
     setup: Setup
@@ -56,6 +60,8 @@ class MorphedHistogram:
     bins: Bins = field(default_factory=Bins)
     signal_variations: Variations | None = None
     background_variations: Variations | None = None
+    signal_squares: NDArray[np.float64] | None = None
+    background_squares: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         shapes = (self.signal.shape, self.background.shape)
@@ -95,17 +101,68 @@ class MorphedHistogram:
         along_nu = along_nu + background * self.background_variations.log_gradients(nu)
         return np.concatenate([slopes * factors, along_nu], axis=-2)
 
+    def variance(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        r"""Return the variance of the bins from the limited number of simulated events, [..., n_bins] in pb^2.
+
+        .. math:: V_k(\theta, \nu) = f_k^2(\nu) \sum_{bc} w_b(\theta) w_c(\theta) C_{bck} + (f_k^B(\nu))^2 C^B_k
+
+        with the sums of products of weights C, so that it is the sum of squared weights at any theta.
+
+        Raises
+        ------
+        MissingError
+            If the squares were not filled.
+        """
+        theta, nu = self._split(points)
+        signal, background = self._squares()
+        weights = self._weights(theta)
+        variance = np.einsum("...b,bck,...c->...k", weights, signal, weights, optimize=True)
+        if self.signal_variations is not None and self.background_variations is not None:
+            variance = variance * self.signal_variations.factors(nu) ** 2
+            background = background * self.background_variations.factors(nu) ** 2
+        return np.asarray(variance + background)
+
+    def variance_gradient(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the gradients of `variance`: [..., n_par, n_bins]."""
+        theta, nu = self._split(points)
+        squares, background = self._squares()
+        weights = self._weights(theta)
+        slopes = self.setup.weight_gradients(theta.reshape(-1, theta.shape[-1])).reshape(*theta.shape, -1)
+        along = 2.0 * np.einsum("...b,bck,...ic->...ik", weights, squares, slopes, optimize=True)
+        if self.signal_variations is None or self.background_variations is None:
+            return np.asarray(along)
+        factors = self.signal_variations.factors(nu)[..., None, :] ** 2
+        signal = np.einsum("...b,bck,...c->...k", weights, squares, weights, optimize=True)[..., None, :] * factors
+        background = background * self.background_variations.factors(nu)[..., None, :] ** 2
+        along_nu = signal * self.signal_variations.log_gradients(nu)
+        along_nu = along_nu + background * self.background_variations.log_gradients(nu)
+        return np.concatenate([along * factors, 2.0 * along_nu], axis=-2)
+
+    def _squares(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if self.signal_squares is None or self.background_squares is None:
+            msg = "these histograms were filled without sums of squared weights: fill them with squares=True"
+            raise MissingError(msg)
+        return self.signal_squares, self.background_squares
+
+    def _weights(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        weights = self.setup.weights(theta.reshape(-1, theta.shape[-1]))
+        return np.asarray(weights.reshape(*theta.shape[:-1], -1))
+
     def _split(self, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         n_theta = len(self.setup.space)
         return points[..., :n_theta], points[..., n_theta:]
 
     def _morphed(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        weights = self.setup.weights(theta.reshape(-1, theta.shape[-1]))
-        return np.asarray(weights @ self.signal).reshape(*theta.shape[:-1], -1)
+        return np.asarray(self._weights(theta) @ self.signal)
 
 
 def fill(
-    events: StoredEvents, summary: Summary | None = None, bins: Bins | None = None, *, nuisances: bool = False
+    events: StoredEvents,
+    summary: Summary | None = None,
+    bins: Bins | None = None,
+    *,
+    nuisances: bool = False,
+    squares: bool = False,
 ) -> MorphedHistogram:
     """Return the benchmark histograms of stored events, in one pass over them.
 
@@ -117,6 +174,8 @@ def fill(
         The columns that are binned, and the bins; None for a single bin, the total cross section.
     nuisances
         Whether to fill the varied histograms of the store's nuisance parameters, too.
+    squares
+        Whether to sum squared weights, too, for `MorphedHistogram.variance`.
 
     Raises
     ------
@@ -130,6 +189,9 @@ def fill(
     n_benchmarks, n = len(store.setup.benchmark_names), 0
     signal: NDArray[np.float64] = np.zeros(())
     background: NDArray[np.float64] = np.zeros(())
+    one, other = np.triu_indices(n_benchmarks)
+    signal_squares: NDArray[np.float64] = np.zeros(())
+    background_squares: NDArray[np.float64] = np.zeros(())
     for block in events.blocks():
         index = bins.find_bins(
             summary(block.x, events.names) if summary is not None else np.zeros((len(block.background), 0))
@@ -140,29 +202,54 @@ def fill(
         n += len(index)
         signal = signal + bins.sum(index[~is_background], weights[~is_background]).T
         background = background + bins.sum(index[is_background], weights[is_background]).T
+        if squares:
+            own, rest = weights[~is_background], weights[is_background, :1]
+            signal_squares = signal_squares + bins.sum(index[~is_background], own[:, one] * own[:, other]).T
+            background_squares = background_squares + bins.sum(index[is_background], rest**2)[:, 0]
     if n == 0:
         msg = f"no events are left in {events.partition!r} to fill a histogram with"
         raise MissingError(msg)
-    varied: list[Variations | None] = [None, None]
-    if nuisances:
-        reference = store.setup.benchmark_names.index(store.setup.reference)
-        columns = list(store.nuisances)
-        seen: list[MorphedHistogram] = []
-        for name in store.variations:
-            first, sides = signal[n_benchmarks:].shape[0] + len(seen), events.varied(name)
-            columns.append(NuisanceColumn(name, name, first, first + 1 if len(sides) > 1 else None))
-            seen += [fill(side, summary, bins) for side in sides]
-        by_name = {p.name: p for p in store.setup.nuisance_parameters}
-        parameters = [by_name[c.name] for c in columns]
-        varied = [
-            Variations.of(parameters, columns, np.concatenate([sums[n_benchmarks:], *others]), sums[reference])
-            for sums, others in (
-                (signal, [side.signal[[reference]] for side in seen]),
-                (background, [side.background[None] for side in seen]),
-            )
-        ]
     # Backgrounds do not depend on theta: the same weight stands at every benchmark.
-    return MorphedHistogram(store.setup, signal[:n_benchmarks], background[0], bins, *varied)
+    histogram = MorphedHistogram(store.setup, signal[:n_benchmarks], background[0], bins)
+    if nuisances:
+        of_signal, of_background = _variations(events, summary, bins, signal, background)
+        histogram = replace(histogram, signal_variations=of_signal, background_variations=of_background)
+    if not squares:
+        return histogram
+    both = np.zeros((n_benchmarks, n_benchmarks, bins.size))
+    both[one, other] = both[other, one] = signal_squares
+    return replace(histogram, signal_squares=both, background_squares=background_squares)
+
+
+def _variations(
+    events: StoredEvents,
+    summary: Summary | None,
+    bins: Bins,
+    signal: NDArray[np.float64],
+    background: NDArray[np.float64],
+) -> list[Variations]:
+    """Return how the nuisance parameters change signal and background.
+
+    `signal` and `background` are (n_benchmarks + n_columns, n_bins) sums of weights and of varied weights; what changes
+    the events themselves is filled here.
+    """
+    store, n_benchmarks = events.store, len(events.store.setup.benchmark_names)
+    reference = store.setup.benchmark_names.index(store.setup.reference)
+    columns = list(store.nuisances)
+    seen: list[MorphedHistogram] = []
+    for name in store.variations:
+        first, sides = len(signal) - n_benchmarks + len(seen), events.varied(name)
+        columns.append(NuisanceColumn(name, name, first, first + 1 if len(sides) > 1 else None))
+        seen += [fill(side, summary, bins) for side in sides]
+    by_name = {p.name: p for p in store.setup.nuisance_parameters}
+    parameters = [by_name[c.name] for c in columns]
+    return [
+        Variations.of(parameters, columns, np.concatenate([sums[n_benchmarks:], *others]), sums[reference])
+        for sums, others in (
+            (signal, [side.signal[[reference]] for side in seen]),
+            (background, [side.background[None] for side in seen]),
+        )
+    ]
 
 
 def choose_bins(events: StoredEvents, summary: Summary, spec: BinSpec, thetas: NDArray[np.float64]) -> Bins:

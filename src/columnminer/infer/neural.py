@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from columnminer.errors import InputError, MissingError
-from columnminer.infer.estimates import warn_of_checks
+from columnminer.infer.estimates import warn_of_checks, with_denominator
 from columnminer.infer.events import AsimovEvents, Dataset, StoredEvents
 from columnminer.infer.likelihood import Likelihood, LogTerms, Params
 from columnminer.infer.rate import RateLikelihood
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NeuralLikelihood"]
 
+logger = logging.getLogger(__name__)
+
 _PRECISION = 1e-6
 _PAIRS = 2**22
 """Pairs of (theta, event) evaluated at a time: bounds the memory whatever the grid and the number of events."""
@@ -38,10 +41,14 @@ class NeuralLikelihood(Likelihood):
     with n the sum of the weights w_e: 1 for recorded events, fractions for Asimov data. Data are a `Dataset`. Several
     pseudo-experiments that share events are `Events` with weights (n_toys, n).
 
+    The parameters are those of the rate: theta and, if it has them, nuisance parameters nu, which `constrained`
+    constrains. An estimator of theta alone says that nu does not change the distribution of the events, but only their
+    number; one of (theta, nu) beside a rate without nu is evaluated at nu = 0.
+
     Parameters
     ----------
     estimator
-        Of the likelihood ratio.
+        Of the likelihood ratio, in theta, or in theta and nuisance parameters.
     rate
         Likelihood of the number of events.
     events
@@ -69,13 +76,21 @@ class NeuralLikelihood(Likelihood):
         include_rate: bool = True,
     ) -> None:
         super().__init__(rate.parameters)
-        if tuple(estimator.parameter_names) != self.names:
+        setup, known = rate.total.setup, tuple(estimator.parameter_names)
+        theta, nuisances = setup.space.names, [p.name for p in setup.nuisance_parameters]
+        if known[: len(theta)] != theta or not set(known[len(theta) :]) <= set(nuisances):
             msg = (
-                f"the estimator knows the parameters {', '.join(estimator.parameter_names)}, the store "
-                f"{', '.join(self.names)}: train it on this store"
+                f"the estimator knows the parameters {', '.join(known)}, the store "
+                f"{', '.join([*theta, *nuisances])}: train it on this store"
             )
             raise InputError(msg)
+        if getattr(estimator, "estimates", "ratio") != "ratio":
+            msg = "a likelihood needs ratios to one point: take ratio_to(theta), or build it with from_store"
+            raise InputError(msg)
         warn_of_checks(estimator)
+        # Which of the parameters (columns of points) are which of the estimator's.
+        self._ours = [i for i, name in enumerate(self.names) if name in known]
+        self._theirs = [known.index(self.names[i]) for i in self._ours]
         self.estimator = estimator
         self.rate = rate
         self.events = events
@@ -94,6 +109,7 @@ class NeuralLikelihood(Likelihood):
         cuts: Sequence[str] = (),
         efficiencies: Sequence[str] = (),
         other_store: bool = False,
+        nuisances: bool = False,
     ) -> NeuralLikelihood:
         """Return the likelihood from an estimator and a store.
 
@@ -102,7 +118,8 @@ class NeuralLikelihood(Likelihood):
         store
             Simulated events.
         estimator
-            Trained on events that pass the same cuts and efficiencies.
+            Trained on events that pass the same cuts and efficiencies. Densities, and ratios between any two points,
+            are taken relative to the store's reference benchmark.
         luminosity
             [pb^-1].
         include_rate
@@ -115,6 +132,9 @@ class NeuralLikelihood(Likelihood):
             Expressions of observables; data must pass the cuts, too.
         other_store
             Whether the estimator may come from another store.
+        nuisances
+            Whether the store's nuisance parameters are parameters; constrain them with `Likelihood.constrained`. With
+            an estimator of theta alone they change the number of events only, which is logged as a warning.
 
         Raises
         ------
@@ -122,10 +142,18 @@ class NeuralLikelihood(Likelihood):
             If the estimator was trained on these events, or on another store, or knows other parameters.
         UnknownNameError
             If the store lacks a feature of the estimator, or an observable of a cut.
+        MissingError
+            If nuisance parameters are asked for and there are none.
         """
+        estimator = with_denominator(estimator, store.setup.theta(store.setup.reference))
         rate = RateLikelihood.from_store(
-            store, luminosity, partition=rate_partition, cuts=cuts, efficiencies=efficiencies
+            store, luminosity, partition=rate_partition, cuts=cuts, efficiencies=efficiencies, nuisances=nuisances
         )
+        if nuisances and len(estimator.parameter_names) == len(store.setup.space.names):
+            logger.warning(
+                "the estimator knows no nuisance parameters: %s change the number of events, not their distribution",
+                ", ".join(store.nuisance_names),
+            )
         events = StoredEvents(store, partition, cuts=cuts, efficiencies=efficiencies)
         events.check_estimator(estimator, other_store=other_store)
         return cls(estimator, rate, events=events, include_rate=include_rate)
@@ -144,7 +172,7 @@ class NeuralLikelihood(Likelihood):
 
     def terms(self, points: NDArray[np.float64], data: Any) -> LogTerms:
         """Return the weighted sum of log ratios, and the log probability of the number of events."""
-        thetas = points.reshape(-1, points.shape[-1])
+        thetas = self._of_estimator(points)
 
         def log_ratios(x: NDArray[np.float64], names: tuple[str, ...]) -> NDArray[np.float64]:
             ratios = self.estimator.log_ratio(x, thetas, pairing="grid", names=names)
@@ -156,20 +184,28 @@ class NeuralLikelihood(Likelihood):
 
     def term_gradients(self, points: NDArray[np.float64], data: Any) -> NDArray[np.float64]:
         """Return the weighted sum of the estimated scores, and the gradient of the rate term."""
-        thetas = points.reshape(-1, points.shape[-1])
+        thetas = self._of_estimator(points)
 
         score = getattr(self.estimator, "score", None)
         if score is None:
             return super().term_gradients(points, data)
 
         def scores(x: NDArray[np.float64], names: tuple[str, ...]) -> NDArray[np.float64]:
-            each = np.asarray(score(x, thetas, pairing="grid", names=names), dtype=np.float64)
+            each = np.asarray(score(x, thetas, pairing="grid", names=names), dtype=np.float64)[..., self._theirs]
             return np.moveaxis(each, -1, 0).reshape(-1, *points.shape[:-1], len(x))
 
         # The parameters stand first while summing, so that the batch axes of points and weights line up.
         kinematic, n = self._summed(data, scores, max(1, _PAIRS // thetas.size))
-        gradient = np.moveaxis(kinematic, 0, -1)
+        gradient = np.zeros((*kinematic.shape[1:], len(self.names)))
+        gradient[..., self._ours] = np.moveaxis(kinematic, 0, -1)
         return gradient + self.rate.term_gradients(points, n) if self.include_rate else gradient
+
+    def _of_estimator(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return points (..., n_par) as a list of points of the estimator, with what is not a parameter here at 0."""
+        ours = points.reshape(-1, points.shape[-1])
+        theirs = np.zeros((len(ours), len(self.estimator.parameter_names)))
+        theirs[:, self._theirs] = ours[:, self._ours]
+        return theirs
 
     def _summed(
         self,
@@ -199,13 +235,21 @@ class NeuralLikelihood(Likelihood):
     def asimov(self, params: Params = None, **by_name: ArrayLike) -> AsimovEvents:
         """Return the stored events, weighted to the expectation at one point; they are read when needed."""
         point = self.point(params, by_name)
-        return AsimovEvents(self._stored(), point, float(self.rate.mean(point)))
+        theta, nu = self._split(point)
+        return AsimovEvents(self._stored(), theta, float(self.rate.mean(point)), nu)
 
     def simulate(self, seed: Seed, params: Params = None, **by_name: ArrayLike) -> Events:
         """Return unweighted events drawn from the stored ones, a Poisson number of them."""
         point = self.point(params, by_name)
+        theta, nu = self._split(point)
         rng = np.random.default_rng(seed_sequence(seed, "events"))
-        return self._stored().draw(point, int(rng.poisson(self.rate.mean(point))), rng)
+        return self._stored().draw(theta, int(rng.poisson(self.rate.mean(point))), rng, nu)
+
+    def _split(self, point: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Return theta and nu, None where all are 0."""
+        n_theta = len(self.rate.total.setup.space)
+        nu = point[n_theta:]
+        return point[:n_theta], nu if nu.any() else None
 
     def _stored(self) -> StoredEvents:
         if self.events is None:

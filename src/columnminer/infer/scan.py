@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from columnminer.infer.fit import fit
 from columnminer.infer.grid import Grid, grid_points
 from columnminer.infer.histogram import HistogramLikelihood
 from columnminer.infer.likelihood import Likelihood, Product
+from columnminer.infer.newton import climb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -154,15 +156,21 @@ def scan(likelihood: Likelihood, grid: Grid | ArrayLike, *, dof: int | None = No
 
 
 def _profiled(likelihood: Likelihood, names: Sequence[str], theta: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the points with the nuisance parameters fitted at each."""
-    points = np.empty((len(theta), len(likelihood.names)))
+    """Return the points with the nuisance parameters fitted at each: all at once, or one by one where that fails."""
+    points = likelihood.points(None, dict(zip(names, theta.T, strict=True)))
+    nuisances = [p for p in likelihood.parameters if p.name not in names]
+    done = np.zeros(len(points), dtype=bool)
+    if all(p.fit_limits is None for p in nuisances):
+        with contextlib.suppress(MissingError):  # no gradient
+            points, done = climb(likelihood, points, [p.name for p in nuisances])
+    possible = np.isfinite(likelihood.terms(points, likelihood.data).total)
     start: dict[str, float] = {}
-    for point, values in zip(points, theta, strict=True):
-        held = dict(zip(names, values.tolist(), strict=True))
+    for i in np.flatnonzero(possible & ~done):
+        held = dict(zip(names, theta[i].tolist(), strict=True))
         best = fit(likelihood.fix(**held), start=start)
         if best.valid:
             start = best.by_name
-        point[:] = likelihood.point(held | best.by_name)
+        points[i] = likelihood.point(held | best.by_name)
     return points
 
 

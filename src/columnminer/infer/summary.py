@@ -98,46 +98,70 @@ class Summary:
         all taken; one or several.
     observables
         Names of the observables that events have.
+    score_components
+        Names of the parameters whose components of score estimators are taken, in this order; None: all.
 
     Attributes
     ----------
     names : tuple of str
         What each column is: the text, or ``score(<parameter>)``.
+    scores : tuple
+        The score estimators among the items.
 
     Raises
     ------
     UnknownNameError
-        If a name is not an observable.
+        If a name is not an observable, or not a component of a score.
+    InputError
+        If there is nothing to bin, or components are chosen where no score is.
     ExpressionError
         If a text is neither an observable nor an expression of observables.
     """
 
-    def __init__(self, items: SummaryItems, observables: Sequence[str]) -> None:
+    def __init__(
+        self, items: SummaryItems, observables: Sequence[str], score_components: Sequence[str] | None = None
+    ) -> None:
         listed: list[object] = list(items) if isinstance(items, Sequence) and not isinstance(items, str) else [items]
         if not listed:
             msg = "a histogram needs at least one observable"
             raise InputError(msg)
         names: list[str] = []
+        scores: list[ScoreLike] = []
         self._parts: list[Callable[[NDArray[np.float64], Sequence[str]], NDArray[np.float64]]] = []
         for item in listed:
             if isinstance(item, str):
                 names.append(item)
                 self._parts.append(_Texts([item], observables).columns)
             elif gives_score(item):
-                names += [f"score({name})" for name in item.parameter_names]
-                self._parts.append(_score_of(item))
+                chosen = list(item.parameter_names if score_components is None else score_components)
+                names += [f"score({name})" for name in chosen]
+                self._parts.append(_score_of(item, chosen))
+                scores.append(item)
             else:
                 msg = f"a histogram is made of names, expressions and score estimators, not {type(item).__name__}"
                 raise InputError(msg)
+        if score_components is not None and not (scores and names):
+            msg = "components of a score are chosen, but there is none: leave score_components, or name some"
+            raise InputError(msg)
         self.names = tuple(names)
+        self.scores = tuple(scores)
 
     def __call__(self, x: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
         """Return the columns (n, len(self.names)) of events (n, n_obs) whose observables are `names`."""
         return np.concatenate([part(x, names) for part in self._parts], axis=1)
 
 
-def _score_of(estimator: ScoreLike) -> Callable[[NDArray[np.float64], Sequence[str]], NDArray[np.float64]]:
+def _score_of(
+    estimator: ScoreLike, components: Sequence[str]
+) -> Callable[[NDArray[np.float64], Sequence[str]], NDArray[np.float64]]:
+    known = list(estimator.parameter_names)
+    for name in components:
+        if name not in known:
+            msg = f"the score has no component {name!r}.{did_you_mean(name, known)}"
+            raise UnknownNameError(msg)
+    which = [known.index(name) for name in components]
+
     def columns(x: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
-        return np.asarray(estimator.score(x, names=names), dtype=np.float64)
+        return np.asarray(estimator.score(x, names=names), dtype=np.float64)[:, which]
 
     return columns

@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pylhe
@@ -34,10 +34,14 @@ from benchmarks.timing import VBF, measure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from columnminer.sample.samples import Samples
 
 ROUNDS = 3
 H5 = VBF / "madminer_lhe_nosmear_shuffled.h5"
+FISHER = Path(__file__).with_name("madminer_fisher.py")
+LUMINOSITY = 300e3  # pb^-1, as in the peer script
 
 
 @dataclass(frozen=True)
@@ -88,11 +92,16 @@ class Bench:
 
     def call(self, script: Path, *arguments: object) -> float:
         """Return the seconds that a script says it took."""
+        return float(self.answer(script, *arguments)["wall_s"])
+
+    def answer(self, script: Path, *arguments: object) -> dict[str, Any]:
+        """Return what a script prints last, a JSON object."""
         command = [self.python, str(script), *map(str, arguments)]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
         if answer.returncode:
             sys.exit(f"{' '.join(command)} failed:\n{answer.stderr}")
-        return float(json.loads(answer.stdout.strip().splitlines()[-1])["wall_s"])
+        said: dict[str, Any] = json.loads(answer.stdout.strip().splitlines()[-1])
+        return said
 
     def peer(self, *arguments: object) -> float:
         return self.call(self.script, *arguments)
@@ -140,13 +149,20 @@ class Bench:
         _ = self.theirs
         return self.peer("limits_ml", H5, self.folder)
 
+    def truth(self) -> NDArray[np.float64]:
+        return cm.FisherInformation(self.store, LUMINOSITY).truth([0, 0]).information
+
+    def same_information(self) -> str:
+        theirs = np.array(self.answer(FISHER, H5, LUMINOSITY)["information"])
+        return f"entries agree to {np.abs(self.truth() / theirs - 1).max():.0e}"
+
     def losses(self) -> str:
         ours, theirs = alices.our_loss(self.ours, *self.samples), alices.their_loss(self.folder, *self.samples)
         return f"loss {ours:.4f} ({alices.EPOCHS} epochs), MadMiner {theirs:.4f} (10)"
 
     def limits(self, what: object) -> object:
         return cm.expected_limits(
-            self.store, what, theta_true=[0, 0], grid=self.grid, luminosity=300e3, include_rate=False
+            self.store, what, theta_true=[0, 0], grid=self.grid, luminosity=LUMINOSITY, include_rate=False
         )
 
     def sample(self, out: Path | None = None) -> object:
@@ -220,6 +236,13 @@ class Bench:
                 lambda: self.limits("pt_j1"),
                 lambda: self.peer("limits_histo", H5, folder),
                 30,
+            ),
+            Row(
+                "truth information of 40,000 events",
+                self.truth,
+                lambda: self.call(FISHER, H5, LUMINOSITY),
+                30,
+                remark=self.same_information,
             ),
         ]
 

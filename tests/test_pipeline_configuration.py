@@ -66,7 +66,7 @@ def arguments(*callables):
             e.ProcessConfig,
             (process,),
             "",
-            "samples setup selection out client workers resume replace progress",
+            "samples setup selection out variations client workers resume replace progress",
         ),
         (t.RatioConfig, (sample_ratio, Sampler), "", DRAWN),
         (t.DoubleRatioConfig, (sample_double_ratio, Sampler), "", DRAWN),
@@ -108,7 +108,7 @@ def arguments(*callables):
             c.LimitsConfig,
             (expected_limits,),
             "estimators histograms projections rate exact",
-            "store what bins dof partition template_partition",
+            "store what bins bins_at theta_ref score_components template_statistics dof partition template_partition",
         ),
         (
             c.InformationConfig,

@@ -327,11 +327,17 @@ def test_mistakes_about_nuisance_parameters_are_named(tmp_path, path, value, mes
         Analysis(write(tmp_path, changed(NUISANCE, path, value)), tmp_path / "out")
 
 
-def test_ratios_of_nuisance_parameters_give_no_limits():
-    document = {**changed(NUISANCE, "sampling.ratio.nuisance_score", "auto"), "limits": LIMITS}
-    with pytest.raises(InputError, match=r"set sampling\.ratio\.nuisance_score: false"):
+def test_ratios_of_nuisance_parameters_give_limits():
+    for shown in ("auto", False):
+        document = {**changed(NUISANCE, "sampling.ratio.nuisance_score", shown), "limits": {**LIMITS, "nuisances": True}}
         check_document(yaml.safe_dump(document), AnalysisConfig)
-    check_document(yaml.safe_dump({**NUISANCE, "limits": LIMITS}), AnalysisConfig)
+
+
+def test_options_of_limits_alone_are_refused_for_information():
+    histograms = {"mass": {"observables": "m_ll", "bins": 5, "bins_at": "each"}}
+    information = {"luminosity": 100.0, "theta": "sm", "histograms": histograms}
+    with pytest.raises(InputError, match=r"histograms\.mass\.bins_at is for limits"):
+        check_document(yaml.safe_dump({**NUISANCE, "information": information}), AnalysisConfig)
 
 
 # What does not go together

@@ -7,7 +7,7 @@ lists; energies in GeV, cross sections in pb, luminosities in pb^-1. Paths are r
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -44,11 +44,18 @@ RESERVED = ("exact", "rate", "truth")
 
 
 class HistogramConfig(Section):
-    """A histogram of observables, or of the estimated score."""
+    """A histogram of observables, or of the estimated score.
+
+    What follows the bins is for limits; see `columnminer.expected_limits`.
+    """
 
     observables: Text | list[Text] | None = None
     score: Name | None = None
     bins: Edges | list[Edges] | None = None
+    bins_at: Literal["grid", "each"] | list[Point] = "grid"
+    theta_ref: Point | None = None
+    score_components: tuple[Text, ...] | None = None
+    template_statistics: bool = False
 
     @model_validator(mode="after")
     def _one_kind(self) -> HistogramConfig:
@@ -71,8 +78,8 @@ class LimitsConfig(Section):
 
     Each of `estimators`, `histograms` and `projections`, and the rate, gives limits of its own, on the same grid.
     `exact` adds those of the exact likelihood, for events of the built-in generator. Nuisance parameters are profiled,
-    if asked for, in histograms and the rate; ratio estimators know none. Estimators with both points of the ratio free
-    take `theta_true` for the denominator.
+    if asked for; with ratio estimators that were trained without them, they act on the rate alone. Estimators with both
+    points of the ratio free take `theta_true` for the denominator.
     """
 
     luminosity: Positive
@@ -80,6 +87,8 @@ class LimitsConfig(Section):
     theta_true: Point
     include_rate: bool = True
     nuisances: bool = False
+    n_asimov: Count | None = None
+    seed: Seed | None = None
     cuts: tuple[Text, ...] = ()
     efficiencies: tuple[Text, ...] = ()
     estimators: tuple[Name, ...] = ()
@@ -101,6 +110,15 @@ class InformationConfig(Section):
     estimators: tuple[Name, ...] = ()
     histograms: dict[Name, HistogramConfig] = Field(default_factory=dict)
     exact: bool = False
+
+    @model_validator(mode="after")
+    def _bins_alone(self) -> InformationConfig:
+        for name, histogram in self.histograms.items():
+            further = sorted(set(histogram.given()) - {"observables", "score", "bins"})
+            if further:
+                msg = f"histograms.{name}.{further[0]} is for limits; information knows the bins alone"
+                raise misplaced(msg)
+        return self
 
 
 class ReportConfig(Section):
@@ -157,18 +175,10 @@ class AnalysisConfig(Section):
             raise misplaced(msg, "estimators", name, "kind")
 
     def _check_limits(self, wanted: LimitsConfig) -> None:
-        names, usable = list(self.estimators), []
-        for name, estimator in self.estimators.items():
-            if estimator.sampling != "local" and not _shows_nuisances(getattr(self.sampling, estimator.sampling)):
-                usable.append(name)
+        usable = [name for name, estimator in self.estimators.items() if estimator.sampling != "local"]
         for i, name in enumerate(wanted.estimators):
-            if name in names and name not in usable:
-                if self.estimators[name].sampling == "local":
-                    msg = f"{name!r} knows a score, not ratios: take it in limits.projections or limits.histograms"
-                else:
-                    section = f"sampling.{self.estimators[name].sampling}"
-                    msg = f"{name!r} is trained on nuisance parameters, which limits from ratios do not know: "
-                    msg += f"set {section}.nuisance_score: false, which averages over them"
+            if name in self.estimators and name not in usable:
+                msg = f"{name!r} knows a score, not ratios: take it in limits.projections or limits.histograms"
                 raise misplaced(msg, "limits", "estimators", i)
         self._check_results("limits", wanted, usable)
         for key, projection in wanted.projections.items():
@@ -205,8 +215,3 @@ def _uses_nuisances(draws: Section) -> bool:
     """Return whether nuisance parameters take part in a sampling."""
     given = any(getattr(draws, name, None) is not None for name in ("nu", "nu0", "nu1"))
     return given or getattr(draws, "nuisance_score", False) is True
-
-
-def _shows_nuisances(draws: Section) -> bool:
-    """Return whether samples have columns for nuisance parameters, as far as the file says."""
-    return getattr(draws, "nuisance_score", False) is not False and _uses_nuisances(draws)

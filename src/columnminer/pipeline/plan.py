@@ -231,7 +231,8 @@ class Plan:
         for name, histogram in config.histograms.items():
             needs = () if histogram.score is None else (estimators[histogram.score],)
             what = self._estimator(needs[0]) if needs else histogram.observables
-            yield _Result(name, steps.Binned(what, histogram.bins), histogram.given(), needs)
+            further = histogram.given(without=("observables", "score", "bins"))
+            yield _Result(name, steps.Binned(what, histogram.bins, further), histogram.given(), needs)
         for name, projection in getattr(config, "projections", {}).items():
             stage = estimators[projection.score]
             projected = steps.Projected(self._estimator(stage), projection.given(without=("score",)))

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from columnminer.generate.drellyan import DrellYan
 from columnminer.infer.fisher import FisherInformation
 from columnminer.infer.limits import Grid, expected_limits, observed_limits
 from columnminer.infer.projection import ScoreProjection
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from distributed import Client
     from numpy.typing import NDArray
 
-    from columnminer.generate.drellyan import DrellYan
     from columnminer.model.setup import Setup
     from columnminer.observe.selection import Selection
     from columnminer.pipeline.configuration import InformationConfig, LimitsConfig
@@ -86,10 +86,13 @@ class Binned:
         Names or expressions of observables, or the folder of a score estimator.
     bins : object
         As `columnminer.infer.bins.split_bins` takes them.
+    options : mapping
+        Further options of limits: bins_at, theta_ref, score_components, template_statistics.
     """
 
     what: Any
     bins: Any
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -162,14 +165,16 @@ def process_events(
 def find_limits(folder: Path, store: Path, what: Any, config: LimitsConfig, observed: Path | None = None) -> None:
     """Write expected limits, or observed ones if there is a store of recorded events."""
     events = EventStore(store)
-    used, bins = _loaded(what, events.setup.theta(config.theta_true))
+    used, bins = _loaded(what)
+    if getattr(used, "estimates", None) in {"double ratio", "density"}:
+        used = ratio_to(used, events.setup.theta(config.theta_true))
     if isinstance(what, Projected):
         used = ScoreProjection(events, used, **what.options, cuts=config.cuts, efficiencies=config.efficiencies)
     grid = Grid([config.grid[name] for name in events.setup.parameter_names])
     rate = config.include_rate or used == "rate"
-    nuisances = config.nuisances and isinstance(what, Binned | str)
+    drawn = {name: value for name, value in config.given().items() if name in {"n_asimov", "seed"}}
     find = (
-        partial(expected_limits, events, used, config.theta_true)
+        partial(expected_limits, events, used, config.theta_true, **drawn)
         if observed is None
         else partial(observed_limits, events, used, EventStore(observed))
     )
@@ -178,9 +183,10 @@ def find_limits(folder: Path, store: Path, what: Any, config: LimitsConfig, obse
         config.luminosity,
         include_rate=rate,
         bins=bins,
-        nuisances=nuisances,
+        nuisances=config.nuisances and not isinstance(what, Projected | DrellYan),
         cuts=config.cuts,
         efficiencies=config.efficiencies,
+        **(what.options if isinstance(what, Binned) else {}),
     )
     save_limits(limits, folder)
 
@@ -188,7 +194,7 @@ def find_limits(folder: Path, store: Path, what: Any, config: LimitsConfig, obse
 def find_information(folder: Path, store: Path, what: Any, config: InformationConfig) -> None:
     """Write one Fisher information: of the truth, the rate, a histogram, or an estimator."""
     fisher = FisherInformation(EventStore(store), config.luminosity, cuts=config.cuts, efficiencies=config.efficiencies)
-    used, bins = _loaded(what, fisher.store.setup.theta(config.theta))
+    used, bins = _loaded(what)
     if isinstance(what, Binned):
         result = fisher.histogram(config.theta, used, bins=bins)
     elif isinstance(used, str):
@@ -199,16 +205,12 @@ def find_information(folder: Path, store: Path, what: Any, config: InformationCo
     save_information(result + fisher.constraints() if fisher.store.nuisance_names else result, folder)
 
 
-def _loaded(what: Any, reference: NDArray[np.float64]) -> tuple[Any, Any]:
-    """Return what a result is made with, estimators read from their folders, and its bins.
-
-    Ratios between any two points are taken to the reference.
-    """
+def _loaded(what: Any) -> tuple[Any, Any]:
+    """Return what a result is made with, estimators read from their folders, and its bins."""
     inner, bins = what.what if isinstance(what, Binned | Projected) else what, getattr(what, "bins", None)
     if not isinstance(inner, Path):
         return inner, bins
-    estimator = load_estimator(inner)
-    return (ratio_to(estimator, reference) if estimator.estimates in {"double ratio", "density"} else estimator), bins
+    return load_estimator(inner), bins
 
 
 def overview(folder: Path, store: Path, thetas: Mapping[str, Any], observables: Sequence[str]) -> None:

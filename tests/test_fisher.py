@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
-from analytic_store import ExactRatio, ExactScore, analytic_store, integral
+from analytic_store import ExactRatio, ExactScore, analytic_store, density, integral
+from analytic_store import sigma as sigma_of
 
-from columnminer.errors import InputError, MissingError, UnknownNameError
+import columnminer as cm
+from columnminer.errors import CheckWarning, InputError, MissingError, UnknownNameError
+from columnminer.infer.events import Events
 from columnminer.infer.fisher import FisherInformation
+from columnminer.learn.ensembles import Ensemble
 from columnminer.learn.information import Information
 from columnminer.store.madminer import import_madminer
 
@@ -105,6 +110,115 @@ def test_errors_name_what_is_wrong(store):
 
     with pytest.raises(InputError, match="gives the score for phi, the information is about theta"):
         information.detector([0.0], Other(0.0))
+
+
+# From ensembles, and from sampled events ------------------------------------------------------------------------------
+
+
+class Member(ExactScore):
+    """The exact score, but for a mistake that grows with x."""
+
+    estimates, feature_names, store_hash, partition = "score", ("x",), "", "train"
+
+    def __init__(self, reference, mistake):
+        super().__init__(reference)
+        self.mistake = mistake
+
+    def check_store(self, store, partition, *, other_store=False):
+        if partition == "train":
+            msg = "trained on these events"
+            raise InputError(msg)
+
+    def score(self, x, *, names=None):
+        named = list(names or ("x", "y"))
+        columns = x if named == ["x", "y"] else np.stack([x[:, named.index("x")]] * 2, axis=1)
+        return (1.0 + self.mistake) * super().score(columns) + self.mistake
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    return Ensemble([Member(0.7, m) for m in (-0.2, 0.0, 0.1, 0.3)], votes=[1.0, 2.0, 2.0, 1.0])
+
+
+@pytest.fixture
+def unchecked():
+    """Let estimators that were never checked pass without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CheckWarning)
+        yield
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("mode", ["score", "information"])
+def test_the_spread_of_an_ensemble_joins_the_statistical_error(store, ensemble, mode):
+    """That of `fisher_information`, on the same weighted events."""
+    information = FisherInformation(store, 300.0, partition="test")
+    found = information.detector([0.7], ensemble, mode=mode)
+    x = np.concatenate([b.x for b in store.blocks("test")])
+    weights = store.event_weights([0.7], partition="test")[0]
+    members = cm.fisher_information(
+        ensemble, x, names=store.observable_names, weights=weights, n_events=300.0 * weights.sum(), mode=mode
+    )
+    rate = information.rate([0.7]).information
+    np.testing.assert_allclose(found.information, members.information + rate)
+    if mode == "score":  # the mean of the members' scores is a score like any other
+        mistake = np.array([-0.2, 0.0, 0.1, 0.3]) @ ensemble.votes
+        alone = information.detector([0.7], Member(0.7, mistake))
+        np.testing.assert_allclose(found.information, alone.information)
+        np.testing.assert_allclose(found.covariance, alone.covariance + members.covariance)
+    assert members.covariance[0, 0, 0, 0] > 0.5 * found.covariance[0, 0, 0, 0]
+    agreed = information.detector([0.7], Ensemble([Member(0.7, 0.1)] * 3), mode=mode)
+    one = information.detector([0.7], Member(0.7, 0.1))
+    np.testing.assert_allclose(agreed.covariance, one.covariance)
+    slices = information.distribution([0.7], "x", [0.3, 0.6], estimator=Ensemble([Member(0.7, 0.0)] * 2))
+    exact = information.distribution([0.7], "x", [0.3, 0.6], estimator=ExactScore(0.7))
+    np.testing.assert_allclose(slices.full, exact.full)
+
+
+def drawn(n, theta, rng):
+    """Events of the analytic law."""
+    x = rng.uniform(size=(20 * n, 2))
+    return x[rng.uniform(0.0, 3.0, len(x)) < density(x[:, 0], theta)][:n]
+
+
+def test_information_from_sampled_events(store):
+    """With the error that many samples have; that of the cross section enters too."""
+    information, rng = FisherInformation(store, 300.0), np.random.default_rng(5)
+    found = [information.detector([0.7], ExactScore(0.7), sample=drawn(500, 0.7, rng)) for _ in range(100)]
+    values = np.array([f.information[0, 0] for f in found])
+    error = np.mean([f.error[0, 0] for f in found])
+    assert abs(values.mean() - 100.0) < 4.0 * error / np.sqrt(len(values))
+    assert values.std() == pytest.approx(error, rel=4.0 / np.sqrt(2 * len(values)))
+    large = information.detector([0.7], ExactRatio(), sample=drawn(200_000, 0.7, rng), include_rate=False)
+    sigma, relative = sigma_of(0.7), store.xsec([[0.7]]).error[0] / sigma_of(0.7)
+    assert large.information[0, 0] == pytest.approx(100.0 - 300.0 * (0.7 / 6.0) ** 2 / sigma, rel=0.01)
+    assert large.error[0, 0] > 0.99 * relative * large.information[0, 0]
+
+
+def test_samples_know_where_they_were_drawn(store, tmp_path):
+    """Columns by name, cuts and efficiencies, samples at rest; and what is refused."""
+    cut = FisherInformation(store, 300.0, cuts=["x > 0.5"], efficiencies=["0.2 + 0.5 * x"])
+    sample = cm.sample_test(store, [0.7], 20_000, seed=1)
+    found = cut.detector([0.7], ExactScore(0.7), sample=sample)
+    weighted = cut.detector([0.7], ExactScore(0.7))
+    assert found.information[0, 0] == pytest.approx(weighted.information[0, 0], abs=4.0 * found.error[0, 0])
+    assert found.information[0, 0] < 0.5 * FisherInformation(store, 300.0).truth([0.7]).information[0, 0]
+    swapped = Events(np.asarray(sample.x, dtype=float)[:, ::-1], ("y", "x"))
+    again = cut.detector([0.7], ExactScore(0.7), sample=swapped)
+    np.testing.assert_allclose(again.information, found.information)
+    kept = cm.sample_test(store, [0.7], 20_000, seed=1, out=tmp_path / "sample.zarr")
+    same = cut.detector([0.7], ExactScore(0.7), sample=kept)
+    np.testing.assert_allclose(same.information, found.information)
+    with pytest.raises(InputError, match=r"was not drawn at theta = \[0.3\]"):
+        cut.detector([0.3], ExactScore(0.3), sample=sample)
+    with pytest.raises(InputError, match="not drawn at theta"):
+        cut.detector([0.7], ExactScore(0.7), sample=cm.sample_ratio(store, [[0.7]], [0.0], 100))
+    with pytest.raises(InputError, match="trained on these events"):
+        cut.detector([0.7], Member(0.7, 0.0), sample=cm.sample_local(store, [0.7], 100))
+    with pytest.raises(InputError, match="with a positive sum"):
+        cut.detector([0.7], ExactScore(0.7), sample=np.full((5, 2), 0.1))
+    with pytest.raises(InputError, match="'score' or 'information'"):
+        cut.detector([0.7], ExactScore(0.7), mode="mean")
 
 
 # Profiling and projecting --------------------------------------------------------------------------------------------

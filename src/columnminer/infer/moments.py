@@ -18,6 +18,7 @@ all this against a bootstrap of the events.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -118,7 +119,7 @@ class BinMoments:
                 second = second + (vectors.T @ vectors)[None]
             else:
                 index = bins.find_bins(summary(block.x, events.names))
-                products = (vectors[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
+                products = (vectors[:, :, None] * vectors[:, None, :]).reshape(len(vectors), n_v * n_v)
                 first = first + bins.sum(index, vectors)
                 second = second + bins.sum(index, products).reshape(-1, n_v, n_v)
         return cls(first, second, len(theta), columns, extras is not None)
@@ -263,5 +264,6 @@ def _vectors(
     if varied:
         columns += [block.reference_weights[:, None], block.nuisance_weights]
     if extras is not None:
-        columns += [part.reshape(len(weights), -1) for part in extras(block.x, weights, gradients)]
+        parts = extras(block.x, weights, gradients)
+        columns += [part.reshape(len(part), math.prod(part.shape[1:])) for part in parts]
     return np.concatenate(columns, axis=1)

@@ -146,7 +146,7 @@ class ScoreMoments:
             with_whom = np.broadcast_to(2.0 * mean, scores.shape)
         if self.is_ensemble:
             self._each += np.einsum("n,mni,mnj->mij", weights, scores, with_whom, optimize=True)
-        flat, squared = products.reshape(len(weights), -1), np.square(weights)
+        flat, squared = products.reshape(len(weights), len(self._sum)), np.square(weights)
         self._sum += weights @ flat
         self._second += (squared[:, np.newaxis] * flat).T @ flat
         self._first += squared @ flat
@@ -168,7 +168,7 @@ class ScoreMoments:
     def covariance_of_members(self) -> NDArray[np.float64]:
         """Return the (unbiased) covariance of that mean by the spread of the members; zero if only one has a vote."""
         shape = self._each.shape[1:] * 2
-        if not self.has_spread:
+        if not self.has_spread or self.total == 0.0:
             return np.zeros(shape)
         each = (self._each + self._each.swapaxes(1, 2)) / (2.0 * self.total)
         residuals = (each - np.tensordot(self.votes, each, axes=1)).reshape(len(each), -1)

@@ -212,6 +212,31 @@ def test_the_spread_of_an_ensemble_joins_the_statistical_error(store, ensemble, 
     np.testing.assert_allclose(slices.full, exact.full)
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_double_ratios_and_learned_ensembles_have_one_too(store):
+    class Double:
+        estimates, parameter_names, reference = "double ratio", ("theta",), np.array([0.1])
+
+        def log_ratio(self, x, theta0, theta1, *, names=None):
+            raise AssertionError
+
+        def score(self, x, theta0, theta1, *, names=None):
+            assert theta1 is self.reference
+            return ExactRatio().score(x, theta0, names=names)
+
+    information = FisherInformation(store, 300.0, partition="test")
+    exact = information.detector([0.7], ExactRatio())
+    np.testing.assert_allclose(information.detector([0.7], Double()).information, exact.information)
+
+    learned = Ensemble([cm.ScoreEstimator((5,), features=["x"]) for _ in range(3)])
+    learned.fit(cm.sample_local(store, [0.7], 6000), epochs=4, batch_size=128, learning_rate=0.02, seed=1)
+    for mode in ("score", "information"):
+        found = information.detector([0.7], learned, mode=mode)
+        sampled = information.detector([0.7], learned, mode=mode, sample=cm.sample_test(store, [0.7], 10_000))
+        assert found.information[0, 0] == pytest.approx(exact.information[0, 0], rel=0.2)
+        assert sampled.information[0, 0] == pytest.approx(found.information[0, 0], abs=4.0 * sampled.error[0, 0])
+
+
 def drawn(n, theta, rng):
     """Events of the analytic law."""
     x = rng.uniform(size=(20 * n, 2))

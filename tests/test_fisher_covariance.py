@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from analytic_store import analytic_store, score
 from drellyan_store import drellyan_store
 from scipy import stats
 
@@ -242,3 +243,41 @@ def test_detector_and_slices(bootstrap):
             of_process = t[index == i] + bootstrap.columns[:, 1:].sum(axis=0) / sigma.sum()
             fixed = LUMINOSITY * np.einsum("nk,ni,nj->nij", sigma[index == i], of_process, of_process)
             assert_wrong(full[:, i], np.einsum("nij,nkl->ijkl", fixed, fixed))
+
+
+def test_nuisance_parameters_in_slices(tmp_path):
+    """Their gradient of the total is half the logarithm of the ratio of varied sums, which fluctuates too."""
+
+    class Known:  # something like the score: sums do not ask whether it is right
+        parameter_names, reference = ("theta", "tilt"), np.array([0.7, 0.0])
+
+        def score(self, x, *, names=None):
+            return np.column_stack([score(x[:, 0], 0.7) + 0.2 * x[:, 1], 0.4 * (x[:, 0] - 0.5) + np.sin(5.0 * x[:, 1])])
+
+    store = analytic_store(tmp_path / "events.zarr", 1000, tilt=0.4)
+    blocks = list(store.blocks())
+    x = np.concatenate([block.x for block in blocks])
+    weights = np.concatenate([block.weights([0.7])[0] for block in blocks])
+    slopes = np.concatenate([block.weight_gradients([0.7])[0, 0] for block in blocks])
+    varied = np.concatenate([block.nuisance_weights for block in blocks])
+    t = Known().score(x)
+    weighted = weights[:, None] * t
+    products = (weighted[:, :, None] * t[:, None, :]).reshape(-1, 4)
+    columns = np.column_stack([weights, slopes, varied, weighted, products])
+    counts = np.array([multiplicities(r, np.arange(len(x))) for r in range(REPLICAS)], dtype=np.float64)
+    edges = np.array([0.3, 0.6])
+    index = np.searchsorted(edges, x[:, 0], side="right")
+    sums = np.stack([counts[:, index == i] @ columns[index == i] for i in range(3)], axis=1)
+    whole = sums.sum(axis=1)
+    c = np.column_stack([whole[:, 1] / whole[:, 0], 0.5 * np.log(whole[:, 2] / whole[:, 3])])
+    mixed = np.einsum("rki,rj->rkij", sums[..., 4:6], c)
+    full = sums[..., 6:].reshape(-1, 3, 2, 2) + mixed + mixed.swapaxes(2, 3)
+    full += np.einsum("rk,ri,rj->rkij", sums[..., 0], c, c)
+    information = FisherInformation(store, 1.0, partition="all")
+    slices = information.distribution([0.7], "x", edges, estimator=Known())
+    np.testing.assert_allclose(slices.full, full.mean(axis=0), rtol=0.05, atol=2e-3)
+    for i in range(3):
+        assert_right(full[:, i], slices.full_covariance[i])
+        assert_wrong(full[:, i], 2.0 * slices.full_covariance[i])
+    detector = whole[:, 0, None, None] * c[:, :, None] * c[:, None, :] + whole[:, 6:].reshape(-1, 2, 2)
+    assert_right(detector, information.detector([0.7], Known()).covariance)

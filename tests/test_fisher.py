@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
-from analytic_store import ExactRatio, ExactScore, analytic_store, integral
+from analytic_store import ExactRatio, ExactScore, analytic_store, density, integral
+from analytic_store import sigma as sigma_of
+from scipy import sparse
 
-from columnminer.errors import InputError, MissingError, UnknownNameError
+import columnminer as cm
+from columnminer.errors import CheckWarning, InputError, MissingError, UnknownNameError
+from columnminer.infer.events import Events
 from columnminer.infer.fisher import FisherInformation
+from columnminer.learn.ensembles import Ensemble
 from columnminer.learn.information import Information
+from columnminer.show.fisher import plot_information_slices
 from columnminer.store.madminer import import_madminer
 
 EDGES = np.linspace(20.0, 400.0, 11)
@@ -77,6 +84,41 @@ def test_distribution_sums_to_the_total(store):
     np.testing.assert_allclose(learned.full.sum(axis=0), detector, rtol=1e-5)
 
 
+def test_slices_are_drawn_as_they_are(store):
+    """Shares of information and cross section, with error bars; empty overflow is left out."""
+    slices = FisherInformation(store, 300.0).distribution([0.7], "x", [0.2, 0.5, 1.5])
+    ax = plot_information_slices(slices, label="x")
+    area, full, rate = [patch.get_data().values for patch in ax.patches]
+    np.testing.assert_allclose(area, (slices.cross_section / slices.cross_section.sum())[:3])
+    np.testing.assert_allclose(full, (slices.full[:, 0, 0] / slices.full.sum())[:3])
+    np.testing.assert_allclose(rate, (slices.rate[:, 0, 0] / slices.full.sum())[:3])
+    np.testing.assert_allclose(ax.patches[0].get_data().edges, [-0.1, 0.2, 0.5, 1.5])
+    bars = np.array([np.ptp(segment[:, 1]) / 2 for segment in ax.collections[0].get_segments()])
+    np.testing.assert_allclose(bars, (np.sqrt(slices.full_covariance[:, 0, 0, 0, 0]) / slices.full.sum())[:3])
+    assert [text.get_text() for text in ax.texts] == ["underflow"]
+    with pytest.raises(InputError, match="slices of one observable"):
+        plot_information_slices(FisherInformation(store, 300.0).distribution([0.7], ["x", "y"], 3))
+    with pytest.raises(UnknownNameError, match=r"not about 'thet'\. Did you mean 'theta'"):
+        plot_information_slices(slices, parameters=["thet"])
+    nothing = FisherInformation(store, 300.0, cuts=["x > 2"]).distribution([0.7], "x", [0.2, 0.5])
+    with pytest.raises(MissingError, match="no information about theta"):
+        plot_information_slices(nothing)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_where_no_event_passes_there_is_no_information(store, ensemble):
+    nothing = FisherInformation(store, 300.0, cuts=["x > 2"])
+    for found in (
+        nothing.truth([0.7]),
+        nothing.rate([0.7]),
+        nothing.histogram([0.7], "x", [0.2, 0.5]),
+        nothing.detector([0.7], ExactScore(0.7)),
+        nothing.detector([0.7], ensemble, mode="information"),
+    ):
+        assert not found.information.any()
+        assert not found.covariance.any()
+
+
 def test_an_estimator_of_theta_alone_is_asked_about_theta_alone(tmp_path):
     store = analytic_store(tmp_path / "events.zarr", 4000, tilt=0.4)
     information = FisherInformation(store, 300.0, partition="all")
@@ -105,6 +147,140 @@ def test_errors_name_what_is_wrong(store):
 
     with pytest.raises(InputError, match="gives the score for phi, the information is about theta"):
         information.detector([0.0], Other(0.0))
+
+
+# From ensembles, and from sampled events ------------------------------------------------------------------------------
+
+
+class Member(ExactScore):
+    """The exact score, but for a mistake that grows with x."""
+
+    estimates, feature_names, store_hash, partition = "score", ("x",), "", "train"
+
+    def __init__(self, reference, mistake):
+        super().__init__(reference)
+        self.mistake = mistake
+
+    def check_store(self, store, partition, *, other_store=False):
+        if partition == "train":
+            msg = "trained on these events"
+            raise InputError(msg)
+
+    def score(self, x, *, names=None):
+        named = list(names or ("x", "y"))
+        columns = x if named == ["x", "y"] else np.stack([x[:, named.index("x")]] * 2, axis=1)
+        return (1.0 + self.mistake) * super().score(columns) + self.mistake
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    return Ensemble([Member(0.7, m) for m in (-0.2, 0.0, 0.1, 0.3)], votes=[1.0, 2.0, 2.0, 1.0])
+
+
+@pytest.fixture
+def unchecked():
+    """Let estimators that were never checked pass without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CheckWarning)
+        yield
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("mode", ["score", "information"])
+def test_the_spread_of_an_ensemble_joins_the_statistical_error(store, ensemble, mode):
+    """That of `fisher_information`, on the same weighted events."""
+    information = FisherInformation(store, 300.0, partition="test")
+    found = information.detector([0.7], ensemble, mode=mode)
+    x = np.concatenate([b.x for b in store.blocks("test")])
+    weights = store.event_weights([0.7], partition="test")[0]
+    members = cm.fisher_information(
+        ensemble, x, names=store.observable_names, weights=weights, n_events=300.0 * weights.sum(), mode=mode
+    )
+    rate = information.rate([0.7]).information
+    np.testing.assert_allclose(found.information, members.information + rate)
+    if mode == "score":  # the mean of the members' scores is a score like any other
+        mistake = np.array([-0.2, 0.0, 0.1, 0.3]) @ ensemble.votes
+        alone = information.detector([0.7], Member(0.7, mistake))
+        np.testing.assert_allclose(found.information, alone.information)
+        np.testing.assert_allclose(found.covariance, alone.covariance + members.covariance)
+    assert members.covariance[0, 0, 0, 0] > 0.5 * found.covariance[0, 0, 0, 0]
+    agreed = information.detector([0.7], Ensemble([Member(0.7, 0.1)] * 3), mode=mode)
+    one = information.detector([0.7], Member(0.7, 0.1))
+    np.testing.assert_allclose(agreed.covariance, one.covariance)
+    slices = information.distribution([0.7], "x", [0.3, 0.6], estimator=Ensemble([Member(0.7, 0.0)] * 2))
+    exact = information.distribution([0.7], "x", [0.3, 0.6], estimator=ExactScore(0.7))
+    np.testing.assert_allclose(slices.full, exact.full)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_double_ratios_and_learned_ensembles_have_one_too(store):
+    class Double:
+        estimates, parameter_names, reference = "double ratio", ("theta",), np.array([0.1])
+
+        def log_ratio(self, x, theta0, theta1, *, names=None):
+            raise AssertionError
+
+        def score(self, x, theta0, theta1, *, names=None):
+            assert theta1 is self.reference
+            return ExactRatio().score(x, theta0, names=names)
+
+    information = FisherInformation(store, 300.0, partition="test")
+    exact = information.detector([0.7], ExactRatio())
+    np.testing.assert_allclose(information.detector([0.7], Double()).information, exact.information)
+
+    learned = Ensemble([cm.ScoreEstimator((5,), features=["x"]) for _ in range(3)])
+    learned.fit(cm.sample_local(store, [0.7], 6000), epochs=4, batch_size=128, learning_rate=0.02, seed=1)
+    for mode in ("score", "information"):
+        found = information.detector([0.7], learned, mode=mode)
+        sampled = information.detector([0.7], learned, mode=mode, sample=cm.sample_test(store, [0.7], 10_000))
+        assert found.information[0, 0] == pytest.approx(exact.information[0, 0], rel=0.2)
+        assert sampled.information[0, 0] == pytest.approx(found.information[0, 0], abs=4.0 * sampled.error[0, 0])
+
+
+def drawn(n, theta, rng):
+    """Events of the analytic law."""
+    x = rng.uniform(size=(20 * n, 2))
+    return x[rng.uniform(0.0, 3.0, len(x)) < density(x[:, 0], theta)][:n]
+
+
+def test_information_from_sampled_events(store):
+    """With the error that many samples have; that of the cross section enters too."""
+    information, rng = FisherInformation(store, 300.0), np.random.default_rng(5)
+    found = [information.detector([0.7], ExactScore(0.7), sample=drawn(500, 0.7, rng)) for _ in range(100)]
+    values = np.array([f.information[0, 0] for f in found])
+    error = np.mean([f.error[0, 0] for f in found])
+    assert abs(values.mean() - 100.0) < 4.0 * error / np.sqrt(len(values))
+    assert values.std() == pytest.approx(error, rel=4.0 / np.sqrt(2 * len(values)))
+    large = information.detector([0.7], ExactRatio(), sample=drawn(200_000, 0.7, rng), include_rate=False)
+    sigma, relative = sigma_of(0.7), store.xsec([[0.7]]).error[0] / sigma_of(0.7)
+    assert large.information[0, 0] == pytest.approx(100.0 - 300.0 * (0.7 / 6.0) ** 2 / sigma, rel=0.01)
+    assert large.error[0, 0] > 0.99 * relative * large.information[0, 0]
+
+
+def test_samples_know_where_they_were_drawn(store, tmp_path):
+    """Columns by name, cuts and efficiencies, samples at rest; and what is refused."""
+    cut = FisherInformation(store, 300.0, cuts=["x > 0.5"], efficiencies=["0.2 + 0.5 * x"])
+    sample = cm.sample_test(store, [0.7], 20_000, seed=1)
+    found = cut.detector([0.7], ExactScore(0.7), sample=sample)
+    weighted = cut.detector([0.7], ExactScore(0.7))
+    assert found.information[0, 0] == pytest.approx(weighted.information[0, 0], abs=4.0 * found.error[0, 0])
+    assert found.information[0, 0] < 0.5 * FisherInformation(store, 300.0).truth([0.7]).information[0, 0]
+    swapped = Events(np.asarray(sample.x, dtype=float)[:, ::-1], ("y", "x"))
+    again = cut.detector([0.7], ExactScore(0.7), sample=swapped)
+    np.testing.assert_allclose(again.information, found.information)
+    kept = cm.sample_test(store, [0.7], 20_000, seed=1, out=tmp_path / "sample.zarr")
+    same = cut.detector([0.7], ExactScore(0.7), sample=kept)
+    np.testing.assert_allclose(same.information, found.information)
+    with pytest.raises(InputError, match=r"was not drawn at theta = \[0.3\]"):
+        cut.detector([0.3], ExactScore(0.3), sample=sample)
+    with pytest.raises(InputError, match="not drawn at theta"):
+        cut.detector([0.7], ExactScore(0.7), sample=cm.sample_ratio(store, [[0.7]], [0.0], 100))
+    with pytest.raises(InputError, match="trained on these events"):
+        cut.detector([0.7], Member(0.7, 0.0), sample=cm.sample_local(store, [0.7], 100))
+    with pytest.raises(InputError, match="with a positive sum"):
+        cut.detector([0.7], ExactScore(0.7), sample=np.full((5, 2), 0.1))
+    with pytest.raises(InputError, match="'score' or 'information'"):
+        cut.detector([0.7], ExactScore(0.7), mode="mean")
 
 
 # Profiling and projecting --------------------------------------------------------------------------------------------
@@ -164,41 +340,6 @@ def test_informations_add_and_refuse_what_does_not_fit():
         Information(np.zeros((2, 2)), np.zeros((2, 2)), ("a", "b"))
 
 
-# Statistical errors --------------------------------------------------------------------------------------------------
-
-
-def test_covariances_are_those_of_a_bootstrap_and_not_madminers(store):
-    """Poisson bootstrap of the events, 500 replicas, of truth, histogram and rate at once.
-
-    MadMiner adds the third term of the derivative instead of subtracting it: three times the error of the truth
-    information, which is of first degree in the weights of an event.
-    """
-    theta, luminosity, edges = 0.7, 300.0, np.array([0.25, 0.5, 0.75])
-    weights = np.concatenate([b.weights([theta])[0] for b in store.blocks()])
-    slopes = np.concatenate([b.weight_gradients([theta])[0, 0] for b in store.blocks()])
-    index = np.searchsorted(edges, np.asarray(store.observables[:])[:, 0], side="right")
-    rng = np.random.default_rng(11)
-    replicas = np.empty((500, 3))
-    for i in range(500):
-        n = rng.poisson(1.0, len(weights))
-        s, g = (np.bincount(index, n * v) for v in (weights, slopes))
-        replicas[i] = (n * slopes**2 / weights).sum(), (g**2 / s).sum(), g.sum() ** 2 / s.sum()
-    information = FisherInformation(store, luminosity)
-    ours = np.array(
-        [
-            i.error[0, 0]
-            for i in (information.truth([theta]), information.histogram([theta], "x", edges), information.rate([theta]))
-        ]
-    )
-    bootstrap = luminosity * replicas.std(axis=0)
-    relative_error = 1.0 / np.sqrt(2 * 500)
-    assert np.abs(ours / bootstrap - 1.0).max() < 4.5 * relative_error
-    madminers_truth = luminosity * np.sqrt(
-        ((3.0 * slopes**2 / weights) ** 2).sum()
-    )  # 1 + 1 + 1, where 1 + 1 - 1 is right
-    assert abs(madminers_truth / bootstrap[0] - 1.0) > 10 * relative_error
-
-
 # Numbers of MadMiner -------------------------------------------------------------------------------------------------
 
 
@@ -238,44 +379,74 @@ def test_cross_sections_and_gradients_in_bins_are_madminers(vbf, oracle):
     np.testing.assert_allclose(rates.gradient, gradient, rtol=0, atol=1e-8 * np.abs(gradient).max())
 
 
-def test_covariances_stand_beside_madminers(vbf, oracle):
-    """MadMiner's number from its recipe, the number with the sign mended, and ours, which the bootstrap decides for.
+TWO = {"pt_j1": EDGES, "delta_phi_jj": PHI_EDGES}
 
-    Truth: I is of first degree in the weights of an event, so that its derivative times the weights is I itself and the
-    covariance is the sum of I^2: 83.98, where MadMiner has (1 + 1 + 1)^2 times as much for one parameter, 755.84.
-    Rate: MadMiner has 2.366. Minus instead of plus gives 0.1976, but that still takes the errors of the total cross
-    sections at the benchmarks for fully correlated. Their covariance is known, sum_e w_eb w_eb', and gives 1.0546; a
-    bootstrap gives 1.09 +- 0.05.
+
+@pytest.mark.parametrize(
+    ("key", "axes", "cut", "expected"),
+    [
+        ("truth_information", None, None, (755.84, 83.982, 83.982)),
+        ("truth_information_cut", None, 80.0, (755.46, 83.940, 83.940)),
+        ("rate_information", {}, None, (2.3661, 0.19759, 1.05457)),
+        ("rate_information_cut", {}, 80.0, (3.4827, 0.039379, 1.74834)),
+        ("histo_information", {"pt_j1": EDGES}, None, (106.418, 11.5185, 32.5575)),
+        ("histo_information_explicit_edges", {"pt_j1": [30, 100, 200, 400.0]}, None, (101.178, 10.7425, 31.5271)),
+        ("histo_information_dynamic", {"pt_j1": 10}, None, (16.5641, 0.0636590, 5.80061)),
+        ("histo_information_2d", TWO, None, (181.958, 22.6485, 35.9976)),
+    ],
+)
+def test_covariances_stand_beside_madminers(vbf, oracle, *, key, axes, cut, expected):
+    """Of the entry [0, 0]: MadMiner's, the same with the sign of the third term mended, and ours.
+
+    Truth: its variance is 9 times too large, as (1 + 1 + 1)^2 stands for (1 + 1 - 1)^2. In bins the mended sign alone
+    does not do, as the errors of the sums at the benchmarks are still taken to be fully correlated; their covariance is
+    known, sum_e w_eb w_eb'. Which one is right, the bootstrap says (below, and in `test_fisher_covariance.py`).
     """
-    information = FisherInformation(vbf, oracle["luminosity"])
+    luminosity = oracle["luminosity"]
+    information = FisherInformation(vbf, luminosity, cuts=[] if cut is None else [f"pt_j1 > {cut}"])
     w, dw = vbf.setup.weights([0, 0])[0], vbf.setup.weight_gradients([0, 0])[0]
-    benchmark_weights = np.concatenate([b.benchmark_weights for b in vbf.blocks()])
+    weights = np.concatenate([block.benchmark_weights for block in vbf.blocks()])
+    x = np.asarray(vbf.observables[:])
+    seen = np.ones(len(x), dtype=bool) if cut is None else x[:, vbf.observable_names.index("pt_j1")] > cut
+    sums = errors = weights[seen]  # the error of one event is its weight
+    ours = information.truth([0, 0])
+    if axes is not None:
+        index = np.zeros(len(sums), dtype=int)
+        ours = information.rate([0, 0])
+        if axes:
+            rates = information.binned_rates([0, 0], list(axes), list(axes.values()))
+            for axis in rates.axes:
+                column = x[seen, vbf.observable_names.index(axis.name)]
+                index = index * len(axis) + np.searchsorted(axis.edges, column)
+            ours = information.histogram([0, 0], list(axes), list(axes.values()))
+        one_hot = sparse.csr_array((np.ones(len(index)), (index, np.arange(len(index)))))
+        sums, errors = one_hot @ sums, np.sqrt(one_hot @ sums**2)
+        sums, errors = sums[filled := sums.any(axis=1)], errors[filled]
 
-    truth = information.truth([0, 0])
-    sigma, slopes = benchmark_weights @ w, benchmark_weights @ dw.T
-    per_event = oracle["luminosity"] * np.einsum("n,ni,nj->nij", 1 / sigma, slopes, slopes)
-    theirs = np.einsum("nij,nkl->ijkl", 3 * per_event, 3 * per_event)
-    assert theirs[0, 0, 0, 0] == pytest.approx(oracle["truth_information"]["covariance"][0][0][0][0], rel=1e-8)
-    assert truth.covariance[0, 0, 0, 0] == pytest.approx(83.98, rel=1e-4)
-    assert theirs[0, 0, 0, 0] == pytest.approx(9 * truth.covariance[0, 0, 0, 0], rel=1e-10)
+    def recipe(sign):
+        sigma, g, of_g = sums @ w, sums @ dw.T, errors @ dw.T
+        half = np.einsum("ki,kj,k->kij", of_g, g, 1.0 / sigma)
+        third = np.einsum("ki,kj,k->kij", g, g, sigma**-2 * (errors @ w))
+        change = luminosity * (half + half.transpose(0, 2, 1) + sign * third)
+        return np.einsum("kij,klm->ijlm", change, change)
 
-    def rate_recipe(sign):
-        errors = np.sqrt((benchmark_weights**2).sum(axis=0))
-        s, g = sigma.sum(), slopes.sum(axis=0)
-        jacobian = 2 * dw[0] * g[0] / s + sign * w * g[0] ** 2 / s**2
-        return (oracle["luminosity"] * jacobian @ errors) ** 2
+    known = np.array(oracle[key]["covariance"])
+    np.testing.assert_allclose(recipe(+1), known, rtol=0, atol=1e-8 * np.abs(known).max())
+    found = [covariance[0, 0, 0, 0] for covariance in (known, recipe(-1), ours.covariance)]
+    assert found == pytest.approx(expected, rel=1e-4)
 
-    assert rate_recipe(+1) == pytest.approx(oracle["rate_information"]["covariance"][0][0][0][0], rel=1e-8)
-    assert rate_recipe(-1) == pytest.approx(0.1976, rel=1e-3)
-    assert information.rate([0, 0]).covariance[0, 0, 0, 0] == pytest.approx(1.0546, rel=1e-4)
-    rng = np.random.default_rng(4)
-    replicas = []
-    for _ in range(500):
-        n = rng.poisson(1.0, len(sigma))
-        replicas.append(oracle["luminosity"] * (n @ slopes[:, 0]) ** 2 / (n @ sigma))
+
+def test_a_bootstrap_decides(vbf, oracle):
+    """The variance of the rate information: ours is right within the error of 500 replicas, the mended one is not."""
+    w, dw = vbf.setup.weights([0, 0])[0], vbf.setup.weight_gradients([0, 0])[0]
+    weights = np.concatenate([block.benchmark_weights for block in vbf.blocks()])
+    columns, rng = weights @ np.column_stack([w, dw[0]]), np.random.default_rng(4)
+    sums = np.array([rng.poisson(1.0, len(columns)) @ columns for _ in range(500)])
+    measured = np.var(oracle["luminosity"] * sums[:, 1] ** 2 / sums[:, 0])
     variance_error = np.sqrt(2 / 500)
-    assert np.var(replicas) == pytest.approx(1.0546, rel=4 * variance_error)
-    assert abs(np.var(replicas) / 0.1976 - 1) > 10 * variance_error
+    assert measured == pytest.approx(1.05457, rel=4 * variance_error)
+    for wrong in (2.3661, 0.19759):
+        assert abs(measured / wrong - 1) > 8 * variance_error
 
 
 # With nuisance parameters --------------------------------------------------------------------------------------------
@@ -302,6 +473,9 @@ def test_information_about_nuisances_is_madminers(shared, systematics, key, calc
     assert ours.parameter_names == ("CWL2", "CPWL2", "signal_norm", "scales")
     expected = np.array(theirs[key]["information"])
     np.testing.assert_allclose(ours.information, expected, rtol=0, atol=1e-8 * np.abs(expected).max())
+    # MadMiner leaves the covariance in the nuisance directions zero; ours is that of a bootstrap (below).
+    assert not np.any(np.array(theirs[key]["covariance"])[2:])
+    assert ours.error[2, 2] > 0.0
     if key == "truth":
         constrained = ours + information.constraints()
         np.testing.assert_array_equal(information.constraints().information, theirs["constraint"])

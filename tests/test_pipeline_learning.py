@@ -329,7 +329,10 @@ def test_mistakes_about_nuisance_parameters_are_named(tmp_path, path, value, mes
 
 def test_ratios_of_nuisance_parameters_give_limits():
     for shown in ("auto", False):
-        document = {**changed(NUISANCE, "sampling.ratio.nuisance_score", shown), "limits": {**LIMITS, "nuisances": True}}
+        document = {
+            **changed(NUISANCE, "sampling.ratio.nuisance_score", shown),
+            "limits": {**LIMITS, "nuisances": True},
+        }
         check_document(yaml.safe_dump(document), AnalysisConfig)
 
 

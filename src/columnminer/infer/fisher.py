@@ -17,29 +17,37 @@ import numpy as np
 
 from columnminer.errors import InputError
 from columnminer.infer.bins import Bins
-from columnminer.infer.estimates import gives_ratio, warn_of_checks, with_denominator
-from columnminer.infer.events import StoredEvents
+from columnminer.infer.estimates import gives_score, warn_of_checks
+from columnminer.infer.events import Events, StoredEvents
 from columnminer.infer.moments import BinMoments, information_of
 from columnminer.infer.morphed import choose_bins
 from columnminer.infer.rate import checked_luminosity
 from columnminer.infer.summary import Summary
+from columnminer.learn.fisher import ScoreMoments, member_scores
 from columnminer.learn.information import Information
+from columnminer.sample.samples import Samples
+from columnminer.store.samplestore import SampleStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike
 
     from columnminer.infer.bins import Axis, BinSpec
     from columnminer.infer.estimates import RatioLike, ScoreLike
     from columnminer.infer.events import Partition
+    from columnminer.infer.moments import Array, Extras
     from columnminer.infer.summary import SummaryItems
+    from columnminer.learn.fisher import EnsembleMode
     from columnminer.store.eventstore import EventStore
 
 __all__ = ["BinnedRates", "FisherInformation", "InformationSlices"]
 
-Score: TypeAlias = "Callable[[NDArray[np.float64]], NDArray[np.float64]]"
-"""From observables (n, n_obs) to scores (n, n_par)."""
+Scores: TypeAlias = "Callable[[Array], Array]"
+"""From observables (n, n_obs) to the scores of all members of an ensemble, (n_members, n, n_par)."""
+
+Sampled: TypeAlias = "Samples | SampleStore | Events | ArrayLike"
+"""Events drawn at the point; an array has the columns of the store's observables."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +64,17 @@ class BinnedRates:
         ``(*shape)`` statistical error of it [pb].
     gradient : numpy.ndarray
         ``(n_par, *shape)`` [pb per unit of the parameter].
+    covariance : numpy.ndarray
+        ``(1 + n_par, 1 + n_par, *shape)`` statistical covariance of cross section and gradient in each bin.
     parameter_names : tuple of str
         Directions of the gradient.
     """
 
     axes: tuple[Axis, ...]
-    cross_section: NDArray[np.float64]
-    error: NDArray[np.float64]
-    gradient: NDArray[np.float64]
+    cross_section: Array
+    error: Array
+    gradient: Array
+    covariance: Array
     parameter_names: tuple[str, ...]
 
 
@@ -81,14 +92,18 @@ class InformationSlices:
         (n_slices, n_par, n_par) information in the number of events of each slice.
     full : numpy.ndarray
         (n_slices, n_par, n_par) information in all that is known of the events of each slice; sums to the total.
+    rate_covariance, full_covariance : numpy.ndarray
+        (n_slices, n_par, n_par, n_par, n_par) of the entries in each slice, from the finite number of events.
     parameter_names : tuple of str
         Rows and columns.
     """
 
     axes: tuple[Axis, ...]
-    cross_section: NDArray[np.float64]
-    rate: NDArray[np.float64]
-    full: NDArray[np.float64]
+    cross_section: Array
+    rate: Array
+    full: Array
+    rate_covariance: Array
+    full_covariance: Array
     parameter_names: tuple[str, ...]
 
 
@@ -174,11 +189,9 @@ class FisherInformation:
     def _of_bins(self, theta: Any, summary: Summary | None, bins: Bins) -> Information:
         moments = BinMoments.of(self._events(), self.store.setup.theta(theta), summary, bins)
         information, covariance = moments.information()
-        return self._result(information.sum(axis=0), covariance)
+        return self._result(information.sum(axis=0), covariance.sum(axis=0))
 
-    def _result(
-        self, information: NDArray[np.float64], covariance: NDArray[np.float64], names: tuple[str, ...] | None = None
-    ) -> Information:
+    def _result(self, information: Array, covariance: Array, names: tuple[str, ...] | None = None) -> Information:
         """Scale from one pb^-1 to the luminosity."""
         names = self.parameter_names if names is None else names
         return Information(self.luminosity * information, self.luminosity**2 * covariance, names)
@@ -188,56 +201,106 @@ class FisherInformation:
 
         An event's term :math:`I^e_{ij} = L g_i g_j / w` is of first degree in its weights, so that an event more or
         less changes the sum by :math:`I^e`, and the covariance is :math:`\sum_e I^e_{ij} I^e_{kl}`. (MadMiner adds the
-        third of three terms of the derivative, -g_i g_j dw / w^2, where it is subtracted.)
+        third of three terms of the derivative, -g_i g_j dw / w^2, where it is subtracted; see `infer.moments`.)
 
         Parameters
         ----------
         theta
             Parameter point, or name of a benchmark.
         """
-        point = self.store.setup.theta(theta)
-        n = len(self.parameter_names)
-        information, covariance = np.zeros((n, n)), np.zeros((n, n, n, n))
-        for block in self._events().blocks():
-            terms = information_of(block.weights(point), block.weight_gradients(point))
-            flat = terms.reshape(len(terms), n * n)
-            information += terms.sum(axis=0)
-            covariance += (flat.T @ flat).reshape(n, n, n, n)
-        return self._result(information, covariance)
+        moments = BinMoments.of(self._events(), self.store.setup.theta(theta), None, Bins(), _truth)
+        information, covariance = moments.information(include_rate=False)
+        return self._result(information[0], covariance[0])
 
-    def detector(self, theta: Any, estimator: RatioLike | ScoreLike, *, include_rate: bool = True) -> Information:
+    def detector(
+        self,
+        theta: Any,
+        estimator: RatioLike | ScoreLike,
+        *,
+        include_rate: bool = True,
+        mode: EnsembleMode = "score",
+        sample: Sampled | None = None,
+    ) -> Information:
         r"""Return the information in the observables, from an estimated score t.
 
         .. math:: I_{ij} = L \frac{g_i g_j}{\sigma} + L \sum_e w_e t_i(x_e) t_j(x_e)
+
+        The covariance is that from the finite number of events; for an `Ensemble`, that from the spread of its members
+        is added.
 
         Parameters
         ----------
         theta
             Parameter point, or name of a benchmark: where the estimator was trained.
         estimator
-            Score estimator, or ratio estimator, whose score at theta is taken; of the parameters of the set-up, which
-            alone are then looked at, or of the nuisance parameters, too.
+            Score estimator, or estimator of ratios or densities, whose score at theta is taken, or an `Ensemble`; of
+            the parameters of the set-up, which alone are then looked at, or of the nuisance parameters, too.
         include_rate
             Whether the number of events counts (the first term).
+        mode
+            Of an ensemble: "score" for the information of the mean score, "information" for the mean of the members'
+            informations; see `columnminer.fisher_information`.
+        sample
+            Events drawn at theta (from `sample_test`, say) whose mean of t t, times sigma, stands for the second term,
+            while cross sections remain those of the store; cuts and efficiencies apply to both. They are taken for
+            independent: drawn more than once, they say no more than the store. By default the weighted test events.
 
         Raises
         ------
         InputError
-            If the estimator knows other parameters, or was trained at another point.
+            If the estimator knows other parameters, or was trained at another point or on these events, or the sample
+            was drawn at another point.
         """
-        score, names = self._score(theta, estimator)
-        moments = BinMoments.of(
-            self._events("test"),
-            self.store.setup.theta(theta),
-            None,
-            Bins(),
-            score,
-            nuisances=names == self.parameter_names,
-        )
-        information, covariance = moments.information(include_rate=include_rate)
-        return self._result(information[0], covariance, names)
+        point = self.store.setup.theta(theta)
+        moments = ScoreMoments(estimator, mode)
+        events = self._events("test") if sample is None else self._drawn(sample, point, estimator)
+        scores, names = self._scores(point, estimator, events)
+        nuisances = names == self.parameter_names
+        if isinstance(events, Events):
+            for x, weights in events.blocks():
+                moments.add(scores(x), weights)
+            rates = BinMoments.of(self._events(), point, None, Bins(), nuisances=nuisances)
+            information, covariance = rates.information(include_rate=include_rate, shape=moments.information())
+            spread = moments.covariance_of_events() + moments.covariance_of_members()
+        else:
 
-    def _score(self, theta: Any, estimator: RatioLike | ScoreLike) -> tuple[Score, tuple[str, ...]]:
+            def products(x: Array, weights: Array, _: Array) -> tuple[Array, ...]:
+                return (weights[:, None, None] * moments.add(scores(x), weights),)
+
+            rates = BinMoments.of(events, point, None, Bins(), products, nuisances=nuisances)
+            information, covariance = rates.information(include_rate=include_rate)
+            spread = moments.covariance_of_members()
+        return self._result(information[0], covariance[0] + rates.cross_section[0] ** 2 * spread, names)
+
+    def _drawn(self, sample: Sampled, point: Array, estimator: RatioLike | ScoreLike) -> Events:
+        """Return those of the sampled events that pass the cuts, with the efficiencies as weights."""
+        if isinstance(sample, Samples | SampleStore):
+            drawn = Samples.of(sample)
+            nu = np.zeros(len(drawn.parameter_names) - len(point))
+            if drawn.y is not None or drawn.theta0 is None or not np.allclose(drawn.theta0, [*point, *nu]):
+                msg = f"the sample was not drawn at theta = {point}: give the output of sample_test there"
+                raise InputError(msg)
+            if (check := getattr(estimator, "check_store", None)) is not None:
+                check(self.store, drawn.partition)
+            weights = None if drawn.weights is None else np.asarray(drawn.weights, dtype=np.float64)
+            events = Events(np.asarray(drawn.x, dtype=np.float64), drawn.feature_names, weights)
+        else:
+            events = sample if isinstance(sample, Events) else Events(np.asarray(sample), self.store.observable_names)
+        seen = self._events()
+        x, weights = events.x, np.ones(len(events.x)) if events.weights is None else events.weights
+        if seen.cuts is not None:
+            passed = seen.cuts(x, events.names)
+            x, weights = x[passed], weights[passed]
+        if seen.efficiencies is not None:
+            weights = weights * seen.efficiencies(x, events.names)
+        if weights.ndim != 1 or not weights.sum() > 0.0:
+            msg = "the sampled events that pass the cuts need one weight each, with a positive sum"
+            raise InputError(msg)
+        return Events(x, events.names, weights)
+
+    def _scores(
+        self, point: Array, estimator: RatioLike | ScoreLike, events: StoredEvents | Events
+    ) -> tuple[Scores, tuple[str, ...]]:
         """Return the scores at theta as a function of observables, and what they are about, if one may ask for them."""
         about = tuple(estimator.parameter_names)
         if about not in {self.store.setup.space.names, self.parameter_names}:
@@ -246,17 +309,18 @@ class FisherInformation:
                 f"{', '.join(self.parameter_names)}"
             )
             raise InputError(msg)
-        self._events("test").check_estimator(estimator)
+        if isinstance(events, StoredEvents):
+            events.check_estimator(estimator)
         warn_of_checks(estimator)
-        point, names = self.store.setup.theta(theta), self.store.observable_names
-        any_estimator: Any = with_denominator(estimator, point) if gives_ratio(estimator) else estimator
-        if gives_ratio(estimator):
-            return lambda x: np.asarray(any_estimator.score(x, point, names=names)), about
-        reference = getattr(estimator, "reference", point)
-        if not np.allclose(np.asarray(reference)[: len(point)], point):
+        reference = np.asarray(getattr(estimator, "reference", point))
+        points: tuple[Array, ...] = ()
+        if not gives_score(estimator):
+            at = np.concatenate([point, np.zeros(len(about) - len(point))])  # nuisance parameters at 0
+            points = (at, reference) if getattr(estimator, "estimates", None) == "double ratio" else (at,)
+        elif not np.allclose(reference[: len(point)], point):
             msg = f"the estimator was trained for the score at {reference}, not at theta = {point}"
             raise InputError(msg)
-        return lambda x: np.asarray(any_estimator.score(x, names=names)), about
+        return member_scores(estimator, points, events.names), about
 
     def distribution(
         self,
@@ -274,32 +338,29 @@ class FisherInformation:
             As for `histogram`.
         estimator
             Take the information in the observables, as `detector`, each event with the score t + grad log sigma of an
-            unbinned Poisson process; by default the truth information.
+            unbinned Poisson process, t the mean score of an `Ensemble`; by default the truth information.
         """
         point = self.store.setup.theta(theta)
         summary, chosen = self._binning(theta, observables, bins)
-        score, names = (None, self.parameter_names) if estimator is None else self._score(theta, estimator)
-        events = self._events("all" if estimator is None else "test")
-        moments = BinMoments.of(events, point, summary, chosen, nuisances=names == self.parameter_names)
-        rate, _ = moments.information()
-        # An event says that it is where it is, t, and that it is there at all, g / sigma.
-        existence = moments.gradient().sum(axis=0) / moments.cross_section.sum()
-        n = len(names)
-        full = np.zeros((chosen.size, n * n))
-        for block in events.blocks():
-            weights = block.weights(point)
-            if score is None:
-                terms = information_of(weights, block.weight_gradients(point))
-            else:
-                whole = score(block.x) + existence
-                terms = np.einsum("n,ni,nj->nij", weights, whole, whole)
-            index = chosen.find_bins(summary(block.x, events.names))
-            full += chosen.sum(index, terms.reshape(len(terms), n * n))
+        if estimator is None:
+            events, names = self._events(), self.parameter_names
+            extras: Extras = _truth
+        else:
+            events = self._events("test")
+            scores, names = self._scores(point, estimator, events)
+            extras = _scored(scores, ScoreMoments(estimator, "score"))
+        moments = BinMoments.of(events, point, summary, chosen, extras, nuisances=names == self.parameter_names)
+        rate, rate_covariance = moments.information(include_extras=False)
+        full, full_covariance = (
+            moments.information(include_rate=False) if estimator is None else moments.process_information()
+        )
         return InformationSlices(
             chosen.axes,
             moments.cross_section,
             self.luminosity * rate,
-            self.luminosity * full.reshape(-1, n, n),
+            self.luminosity * full,
+            self.luminosity**2 * rate_covariance,
+            self.luminosity**2 * full_covariance,
             names,
         )
 
@@ -307,12 +368,13 @@ class FisherInformation:
         """Return cross sections and gradients in bins; parameters as for `histogram`."""
         summary, chosen = self._binning(theta, observables, bins)
         moments = BinMoments.of(self._events(), self.store.setup.theta(theta), summary, chosen)
-        gradient = moments.gradient()
+        covariance = moments.rate_covariance()
         return BinnedRates(
             chosen.axes,
             moments.cross_section.reshape(chosen.shape),
-            np.sqrt(moments.second[:, 0, 0]).reshape(chosen.shape),
-            gradient.T.reshape(-1, *chosen.shape),
+            np.sqrt(covariance[:, 0, 0]).reshape(chosen.shape),
+            moments.gradient().T.reshape(-1, *chosen.shape),
+            np.moveaxis(covariance, 0, -1).reshape(*covariance.shape[1:], *chosen.shape),
             self.parameter_names,
         )
 
@@ -321,3 +383,19 @@ class FisherInformation:
         n, n_nu = len(self.parameter_names), len(self.store.nuisance_names)
         diagonal = np.concatenate([np.zeros(n - n_nu), np.ones(n_nu)])
         return Information(np.diag(diagonal), np.zeros((n, n, n, n)), self.parameter_names)
+
+
+def _truth(_: Array, weights: Array, gradients: Array) -> tuple[Array, ...]:
+    """Return the information in all that is known of events."""
+    return (information_of(weights, gradients),)
+
+
+def _scored(scores: Scores, moments: ScoreMoments) -> Extras:
+    """Return what gives the weighted mean scores of events, and their products."""
+
+    def extras(x: Array, weights: Array, _: Array) -> tuple[Array, ...]:
+        t = moments.mean(scores(x))
+        weighted = weights[:, None] * t
+        return weighted, weighted[:, :, None] * t[:, None, :]
+
+    return extras

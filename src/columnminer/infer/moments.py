@@ -7,14 +7,20 @@ and that of a function f(S) to first order by :math:`J C J^T` with the Jacobian 
 
 .. math:: dI_{ij} = L \left( \frac{dg_i\, g_j + g_i\, dg_j}{\sigma} - \frac{g_i g_j}{\sigma^2} d\sigma \right).
 
+The last sign is the derivative of 1 / sigma. MadMiner 0.9.6 has a plus there: for a single event, where g and sigma are
+proportional to its weight, the three terms are I + I - I = I, and with the plus 3 I, so that its variance of the truth
+information is nine times too large.
+
 Keeping C, instead of only its diagonal at the benchmarks, keeps the correlations between benchmarks as they are; taking
-them all for 1, as MadMiner does, gives a wrong error even with the right signs. A bootstrap test holds this.
+them all for 1, as MadMiner does, gives a wrong error even with the right signs. `tests/test_fisher_covariance.py` holds
+all this against a bootstrap of the events.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -30,7 +36,15 @@ if TYPE_CHECKING:
     from columnminer.infer.summary import Summary
     from columnminer.store.weights import NuisanceColumn
 
-__all__ = ["BinMoments", "information_of"]
+__all__ = ["BinMoments", "Extras", "information_of"]
+
+Array: TypeAlias = "NDArray[np.float64]"
+
+Extras: TypeAlias = "Callable[[Array, Array, Array], tuple[Array, ...]]"
+"""From observables (n, n_obs), weights (n,) and their gradients (n_directions, n) of events to what else they add.
+
+The information of each event, (n, n_par, n_par), stands last; before it may stand its weighted score, (n, n_par).
+"""
 
 
 def information_of(sigma: NDArray[np.float64], gradient: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -38,8 +52,7 @@ def information_of(sigma: NDArray[np.float64], gradient: NDArray[np.float64]) ->
 
     Where sigma is zero there are no events to learn from: zero.
     """
-    inverse = np.divide(1.0, sigma, out=np.zeros_like(sigma), where=sigma != 0.0)
-    return np.asarray(np.einsum("n,in,jn->nij", inverse, gradient, gradient, optimize=True))
+    return np.asarray(np.einsum("n,in,jn->nij", _inverse(sigma), gradient, gradient, optimize=True))
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,7 @@ class BinMoments:
     """First and second moments of the event vectors in bins, at one theta and nu = 0.
 
     The vector is: weight; its gradients in theta; weight at the reference benchmark, and the varied weights of the
-    nuisance parameters; weight times products of the scores, where a score is given.
+    nuisance parameters; extras, where there are any.
 
     Attributes
     ----------
@@ -59,15 +72,15 @@ class BinMoments:
         Number of parameters theta.
     nuisances : tuple of NuisanceColumn
         The nuisance parameters.
-    with_score : bool
-        Whether products of scores stand at the end.
+    with_extras : bool
+        Whether extras stand at the end.
     """
 
     first: NDArray[np.float64]
     second: NDArray[np.float64]
     n_theta: int
     nuisances: tuple[NuisanceColumn, ...]
-    with_score: bool
+    with_extras: bool
 
     @classmethod
     def of(
@@ -76,7 +89,7 @@ class BinMoments:
         theta: NDArray[np.float64],
         summary: Summary | None,
         bins: Bins,
-        score: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
+        extras: Extras | None = None,
         *,
         nuisances: bool = True,
     ) -> BinMoments:
@@ -90,8 +103,8 @@ class BinMoments:
             (n_par,) parameter point.
         summary, bins
             What is binned, and the bins; None for a single bin.
-        score
-            Function from observables (n, n_obs) to scores (n, n_par).
+        extras
+            What else is summed.
         nuisances
             Whether nuisance parameters of the store count.
         """
@@ -99,17 +112,22 @@ class BinMoments:
         first: NDArray[np.float64] = np.zeros(())
         second: NDArray[np.float64] = np.zeros(())
         for block in events.blocks():
-            vectors = _vectors(block, theta, score, varied=bool(columns))
+            vectors = _vectors(block, theta, extras, varied=bool(columns))
             n_v = vectors.shape[1]
             if summary is None:
                 first = first + vectors.sum(axis=0)[None]
                 second = second + (vectors.T @ vectors)[None]
             else:
                 index = bins.find_bins(summary(block.x, events.names))
-                products = (vectors[:, :, None] * vectors[:, None, :]).reshape(len(vectors), -1)
+                products = (vectors[:, :, None] * vectors[:, None, :]).reshape(len(vectors), n_v * n_v)
                 first = first + bins.sum(index, vectors)
                 second = second + bins.sum(index, products).reshape(-1, n_v, n_v)
-        return cls(first, second, len(theta), columns, score is not None)
+        return cls(first, second, len(theta), columns, extras is not None)
+
+    def together(self) -> BinMoments:
+        """Return the moments of all bins in one."""
+        first, second = self.first.sum(axis=0)[None], self.second.sum(axis=0)[None]
+        return BinMoments(first, second, self.n_theta, self.nuisances, self.with_extras)
 
     @property
     def cross_section(self) -> NDArray[np.float64]:
@@ -141,50 +159,111 @@ class BinMoments:
                 changes[moves, i, column] += sign / self.first[moves, column]
         return slopes, changes
 
-    def information(self, *, include_rate: bool = True) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the information of each bin for 1 pb^-1, (n_bins, n, n), and the covariance of the sum, (n, n, n, n).
+    def gradient_changes(self) -> NDArray[np.float64]:
+        """Return the Jacobian dg/dS of the gradients, (n_bins, n_directions, n_v)."""
+        slopes, changes = self._slopes()
+        n_bins, n_v = self.first.shape
+        jacobian = np.zeros((n_bins, self.n_theta + slopes.shape[1], n_v))
+        jacobian[:, range(self.n_theta), range(1, 1 + self.n_theta)] = 1.0
+        jacobian[:, self.n_theta :] = self.cross_section[:, None, None] * changes
+        jacobian[:, self.n_theta :, 0] += slopes
+        return jacobian
+
+    def rate_covariance(self) -> NDArray[np.float64]:
+        """Return the covariance of cross section and gradients in each bin, (n_bins, 1 + n, 1 + n)."""
+        of_sigma = np.zeros((len(self.first), 1, self.first.shape[1]))
+        of_sigma[..., 0] = 1.0
+        jacobian = np.concatenate([of_sigma, self.gradient_changes()], axis=1)
+        return np.asarray(np.einsum("kiv,kvw,kjw->kij", jacobian, self.second, jacobian, optimize=True))
+
+    def information(
+        self, *, include_rate: bool = True, include_extras: bool = True, shape: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the information of each bin for 1 pb^-1, (n_bins, n, n), and its covariance, (n_bins, n, n, n, n).
 
         Parameters
         ----------
         include_rate
-            Whether the numbers of events in the bins count, beside the scores.
+            Whether the numbers of events in the bins count.
+        include_extras
+            Whether the information in the extras counts, if there are any.
+        shape
+            (n, n) information of one event, known from elsewhere: sigma times it is added.
         """
         n_bins, n_v = self.first.shape
-        sigma, g = self.cross_section, self.gradient()
+        g = self.gradient()
         n = g.shape[1]
         information = np.zeros((n_bins, n, n))
         jacobian = np.zeros((n_bins, n, n, n_v))
         if include_rate:
-            inverse = np.divide(1.0, sigma, out=np.zeros_like(sigma), where=sigma != 0.0)
-            slopes, changes = self._slopes()
-            of_g = np.zeros((n_bins, n, n_v))
-            of_g[:, range(self.n_theta), range(1, 1 + self.n_theta)] = 1.0
-            of_g[:, self.n_theta :] = sigma[:, None, None] * changes
-            of_g[:, self.n_theta :, 0] += slopes
-            information += information_of(sigma, g.T)
-            half = np.einsum("k,kiv,kj->kijv", inverse, of_g, g)
+            inverse = _inverse(self.cross_section)
+            information += information_of(self.cross_section, g.T)
+            half = np.einsum("k,kiv,kj->kijv", inverse, self.gradient_changes(), g)
             jacobian += half + half.transpose(0, 2, 1, 3)
             jacobian[..., 0] -= information * inverse[:, None, None]
-        if self.with_score:
+        if self.with_extras and include_extras:
             information += self.first[:, n_v - n * n :].reshape(n_bins, n, n)
             jacobian[..., n_v - n * n :] += np.eye(n * n).reshape(n, n, n * n)
-        covariance = np.einsum("kijv,kvw,klmw->ijlm", jacobian, self.second, jacobian, optimize=True)
-        return information, covariance
+        if shape is not None:
+            information += self.cross_section[:, None, None] * shape
+            jacobian[..., 0] += shape
+        return information, _propagated(jacobian, self.second)
+
+    def process_information(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        r"""Return what the events of each bin say, for 1 pb^-1, by what they are and that they are, and its covariance.
+
+        An event of an unbinned Poisson process has the score t + c with :math:`c = g / \sigma` of all bins together.
+        In terms of the sums over the events of a bin, and with the extras w t and w t t,
+
+        .. math:: I = \sum w\, t t^T + c \sum w\, t^T + \sum w\, t\; c^T + \sigma_k\, c\, c^T,
+
+        whose variation has a part from the events of the bin and, through c, one from all events.
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            (n_bins, n, n) and (n_bins, n, n, n, n).
+        """
+        n_bins, n_v = self.first.shape
+        whole = self.together()
+        n = whole.gradient().shape[1]
+        products, scores = slice(n_v - n * n, n_v), slice(n_v - n * n - n, n_v - n * n)
+        inverse = _inverse(whole.cross_section)[0]
+        c, of_c = whole.gradient()[0] * inverse, whole.gradient_changes()[0] * inverse
+        of_c[:, 0] -= c * inverse
+
+        mixed = np.einsum("ki,j->kij", self.first[:, scores], c)
+        information = self.first[:, products].reshape(n_bins, n, n) + mixed + mixed.transpose(0, 2, 1)
+        information += self.cross_section[:, None, None] * np.outer(c, c)
+        half = np.zeros((n, n, n_v))
+        half[..., scores] = np.einsum("iv,j->ijv", np.eye(n), c)
+        inside = half + half.transpose(1, 0, 2)
+        inside[..., products] = np.eye(n * n).reshape(n, n, n * n)
+        inside[..., 0] = np.outer(c, c)
+        half = np.einsum("ki,jv->kijv", self.first[:, scores] + self.cross_section[:, None] * c, of_c)
+        outside = half + half.transpose(0, 2, 1, 3)
+        covariance = _propagated(inside + outside, self.second)
+        return information, covariance + _propagated(outside, whole.second - self.second)
+
+
+def _inverse(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(1.0, values, out=np.zeros_like(values), where=values != 0.0)
+
+
+def _propagated(jacobian: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return J C J^T in each bin, (n_bins, n, n, n, n), for J (n_bins, n, n, n_v)."""
+    return np.asarray(np.einsum("kijv,kvw,klmw->kijlm", jacobian, covariance, jacobian, optimize=True))
 
 
 def _vectors(
-    block: StoredBlock,
-    theta: NDArray[np.float64],
-    score: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None,
-    *,
-    varied: bool,
+    block: StoredBlock, theta: NDArray[np.float64], extras: Extras | None, *, varied: bool
 ) -> NDArray[np.float64]:
     """Return the vector of each event, (n, n_v)."""
-    weights = block.weights(theta)
-    columns = [weights[:, None], block.weight_gradients(theta)[: len(theta)].T]
+    weights, gradients = block.weights(theta), block.weight_gradients(theta)
+    columns = [weights[:, None], gradients[: len(theta)].T]
     if varied:
         columns += [block.reference_weights[:, None], block.nuisance_weights]
-    if score is not None:
-        t = np.asarray(score(block.x), dtype=np.float64)
-        columns.append((weights[:, None, None] * t[:, :, None] * t[:, None, :]).reshape(len(weights), -1))
+    if extras is not None:
+        parts = extras(block.x, weights, gradients)
+        columns += [part.reshape(len(part), math.prod(part.shape[1:])) for part in parts]
     return np.concatenate(columns, axis=1)

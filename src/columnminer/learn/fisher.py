@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from columnminer.errors import InputError
-from columnminer.learn.ensembles import Ensemble
 from columnminer.learn.information import Information
 
 if TYPE_CHECKING:
@@ -21,12 +20,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["EnsembleMode", "event_information", "fisher_information"]
+__all__ = ["EnsembleMode", "ScoreMoments", "event_information", "fisher_information", "member_scores"]
 
 EnsembleMode: TypeAlias = Literal["score", "information"]
 
 _BLOCK = 16_384
 """Events evaluated together: bounds the memory for the scores of all members."""
+
+_NO_SPREAD = 1e-12
 
 
 def fisher_information(
@@ -76,47 +77,103 @@ def fisher_information(
     MissingError
         If the estimator gives no score.
     """
-    if mode not in {"score", "information"}:
-        msg = f"mode is 'score' or 'information', not {mode!r}"
+    moments = ScoreMoments(estimator, mode)
+    if moments.is_ensemble and not moments.has_spread:
+        msg = "an ensemble with a single voting member has no spread: give that member"
         raise InputError(msg)
     events = np.asarray(x)
     share = _shares(weights, len(events))
-    parameters = tuple(estimator.parameter_names)
-    votes = estimator.votes if isinstance(estimator, Ensemble) else np.ones(1)
-    unbiased = 1.0 - np.square(votes).sum()
-    if isinstance(estimator, Ensemble) and unbiased < 1e-12:
-        msg = "an ensemble with a single voting member has no spread: give that member"
-        raise InputError(msg)
-    scores = _member_scores(estimator, theta, names)
-    n_par = len(parameters)
-    information = np.zeros((n_par, n_par))
-    each = np.zeros((len(votes), n_par, n_par))
-    second, first, squares = np.zeros((n_par**2, n_par**2)), np.zeros(n_par**2), 0.0
+    scores = member_scores(estimator, _points(estimator, theta), names)
     for start in range(0, len(events), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        t, w = scores(events[rows]), share[rows]
-        mean = np.tensordot(votes, t, axes=1)
-        products = _products(mean)
-        information += np.tensordot(w, products, axes=1)
-        if isinstance(estimator, Ensemble):
-            with_whom = t if mode == "information" else 2.0 * mean[np.newaxis]
-            each += np.einsum("n,mni,mnj->mij", w, t, np.broadcast_to(with_whom, t.shape), optimize=True)
+        moments.add(scores(events[rows]), share[rows])
+    covariance = moments.covariance_of_members() if moments.is_ensemble else moments.covariance_of_events()
+    return Information(n_events * moments.information(), n_events**2 * covariance, tuple(estimator.parameter_names))
+
+
+class ScoreMoments:
+    """Sums over events of what the members of an ensemble find; an estimator is an ensemble of one.
+
+    Parameters
+    ----------
+    estimator
+        An estimator, or an `Ensemble`.
+    mode
+        See `fisher_information`.
+
+    Attributes
+    ----------
+    total : float
+        Sum of the weights of the events so far.
+
+    Raises
+    ------
+    InputError
+        If there is no such mode.
+    """
+
+    def __init__(self, estimator: Any, mode: EnsembleMode) -> None:
+        if mode not in {"score", "information"}:
+            msg = f"mode is 'score' or 'information', not {mode!r}"
+            raise InputError(msg)
+        self.mode = mode
+        self.is_ensemble = _is_ensemble(estimator)
+        self.votes = _votes(estimator)
+        self.total = 0.0
+        n = len(estimator.parameter_names)
+        self._each = np.zeros((len(self.votes), n, n))
+        self._sum = np.zeros(n * n)
+        # Sums with squared weights: of nothing else, of what events say, of products of that.
+        self._squares, self._first, self._second = 0.0, np.zeros(n * n), np.zeros((n * n, n * n))
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether more than one member has a vote."""
+        return bool(1.0 - np.square(self.votes).sum() > _NO_SPREAD)
+
+    def mean(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the mean of the members' scores (n_members, n, n_par), (n, n_par)."""
+        return np.asarray(np.tensordot(self.votes, scores, axes=1))
+
+    def add(self, scores: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Add events with the members' scores (n_members, n, n_par); return what each says, (n, n_par, n_par)."""
+        mean = self.mean(scores)
+        if self.mode == "information":
+            products = np.einsum("m,mni,mnj->nij", self.votes, scores, scores, optimize=True)
+            with_whom = scores
         else:
-            terms = products.reshape(len(w), -1)
-            second += (np.square(w)[:, np.newaxis] * terms).T @ terms
-            first += np.square(w) @ terms
-            squares += float(np.square(w).sum())
-    if isinstance(estimator, Ensemble):
-        each = (each + each.swapaxes(1, 2)) / 2.0
-        centre = np.tensordot(votes, each, axes=1)
-        if mode == "information":
-            information = centre
-        residuals = (each - centre).reshape(len(votes), -1)
-        covariance = (votes[:, np.newaxis] * residuals).T @ residuals / unbiased
-    else:
-        whole = information.reshape(-1)
-        covariance = second - np.outer(first, whole) - np.outer(whole, first) + squares * np.outer(whole, whole)
-    return Information(n_events * information, n_events**2 * covariance.reshape((n_par,) * 4), parameters)
+            products = _products(mean)
+            with_whom = np.broadcast_to(2.0 * mean, scores.shape)
+        if self.is_ensemble:
+            self._each += np.einsum("n,mni,mnj->mij", weights, scores, with_whom, optimize=True)
+        flat, squared = products.reshape(len(weights), len(self._sum)), np.square(weights)
+        self._sum += weights @ flat
+        self._second += (squared[:, np.newaxis] * flat).T @ flat
+        self._first += squared @ flat
+        self._squares += float(squared.sum())
+        self.total += float(weights.sum())
+        return np.asarray(products)
+
+    def information(self) -> NDArray[np.float64]:
+        """Return the mean over events of what they say, (n_par, n_par)."""
+        return np.asarray(self._sum.reshape(self._each.shape[1:]) / self.total)
+
+    def covariance_of_events(self) -> NDArray[np.float64]:
+        """Return the covariance of that mean from the finite number of events, (n_par, n_par, n_par, n_par)."""
+        mean = self._sum / self.total
+        covariance = self._second - np.outer(self._first, mean) - np.outer(mean, self._first)
+        covariance += self._squares * np.outer(mean, mean)
+        return np.asarray(covariance.reshape(self._each.shape[1:] * 2) / self.total**2)
+
+    def covariance_of_members(self) -> NDArray[np.float64]:
+        """Return the (unbiased) covariance of that mean by the spread of the members; zero if only one has a vote."""
+        shape = self._each.shape[1:] * 2
+        if not self.has_spread or self.total == 0.0:
+            return np.zeros(shape)
+        each = (self._each + self._each.swapaxes(1, 2)) / (2.0 * self.total)
+        residuals = (each - np.tensordot(self.votes, each, axes=1)).reshape(len(each), -1)
+        covariance = (self.votes[:, np.newaxis] * residuals).T @ residuals / (1.0 - np.square(self.votes).sum())
+        return np.asarray(covariance.reshape(shape))
 
 
 def event_information(
@@ -131,9 +188,34 @@ def event_information(
     estimator, x, theta, names
         See `fisher_information`.
     """
-    scores = _member_scores(estimator, theta, names)(np.asarray(x))
-    votes = estimator.votes if isinstance(estimator, Ensemble) else np.ones(1)
-    return _products(np.tensordot(votes, scores, axes=1))
+    scores = member_scores(estimator, _points(estimator, theta), names)(np.asarray(x))
+    return _products(np.tensordot(_votes(estimator), scores, axes=1))
+
+
+def member_scores(
+    estimator: Any, points: tuple[Any, ...], names: Sequence[str] | None
+) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
+    """Return the function from events to the scores of all members, (n_members, n, n_par).
+
+    Parameters
+    ----------
+    estimator, names
+        See `fisher_information`.
+    points
+        What the method `score` takes after the events.
+    """
+    if _is_ensemble(estimator):
+        return lambda x: np.asarray(estimator.scores(x, *points, names=names), dtype=np.float64)
+    return lambda x: np.asarray(estimator.score(x, *points, names=names), dtype=np.float64)[np.newaxis]
+
+
+def _is_ensemble(estimator: Any) -> bool:
+    """Return whether it has members; the class is not asked for, as its module imports all of learning."""
+    return hasattr(estimator, "votes") and hasattr(estimator, "scores")
+
+
+def _votes(estimator: Any) -> NDArray[np.float64]:
+    return np.asarray(estimator.votes) if _is_ensemble(estimator) else np.ones(1)
 
 
 def _products(t: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -152,21 +234,15 @@ def _shares(weights: ArrayLike | None, n: int) -> NDArray[np.float64]:
     return np.asarray(w / w.sum())
 
 
-def _member_scores(
-    estimator: Any, theta: ArrayLike | None, names: Sequence[str] | None
-) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
-    """Return the function from events to scores at theta, (n_members, n, n_par)."""
-    points: tuple[Any, ...] = ()
+def _points(estimator: Any, theta: ArrayLike | None) -> tuple[Any, ...]:
+    """Return the points that the score of an estimator is asked at: none for a score estimator, which has its own."""
     if estimator.estimates == "score":
         reference = np.asarray(estimator.reference)
         if theta is not None and not np.array_equal(np.broadcast_to(theta, reference.shape), reference):
             msg = f"this estimator gives the score at {reference}, not at {theta}"
             raise InputError(msg)
-    elif theta is None or np.ndim(theta) != 1:
+        return ()
+    if theta is None or np.ndim(theta) != 1:
         msg = f"give one point theta with values for {', '.join(estimator.parameter_names)}, not {theta!r}"
         raise InputError(msg)
-    else:
-        points = (theta, estimator.reference) if estimator.estimates == "double ratio" else (theta,)
-    if isinstance(estimator, Ensemble):
-        return lambda x: np.asarray(estimator.scores(x, *points, names=names), dtype=np.float64)
-    return lambda x: np.asarray(estimator.score(x, *points, names=names), dtype=np.float64)[np.newaxis]
+    return (theta, estimator.reference) if estimator.estimates == "double ratio" else (theta,)

@@ -27,9 +27,7 @@ from columnminer.streams import seed_sequence
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from distributed import Client
-    from numpy.typing import NDArray
 
     from columnminer.model.setup import Setup
     from columnminer.observe.selection import Selection

@@ -1,4 +1,4 @@
-"""Pictures of Fisher information: the errors that it promises."""
+"""Pictures of Fisher information: the errors that it promises, and the events that it is in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import chi2
 
-from columnminer.errors import InputError, MissingError
+from columnminer.errors import InputError, MissingError, UnknownNameError, did_you_mean
 from columnminer.show.style import axes, look, styled
 
 if TYPE_CHECKING:
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
+    from columnminer.infer.fisher import InformationSlices
     from columnminer.learn.information import Information
     from columnminer.show.style import Look
 
-__all__ = ["plot_information"]
+__all__ = ["plot_information", "plot_information_slices"]
 
 _WIDTHS = (2.2, 1.1, 0.7)
 _SINGULAR = 1e-10
@@ -130,3 +131,84 @@ def _draw_bands(
                 ax.plot(*ends, color=style.colour, linestyle=style.dash, linewidth=width)
     ax.set_xlim(xlim)
     ax.set_ylim(ylim)
+
+
+@styled
+def plot_information_slices(
+    slices: InformationSlices,
+    *,
+    parameters: Sequence[str] | None = None,
+    label: str = "",
+    unit: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the share that each slice of an observable has in the information about parameters.
+
+    Lines with error bars are all that is known of the events, thinner ones below them the number of events in the slice
+    alone, both relative to all that is known in all slices; the grey area is the share of the cross section. Under- and
+    overflow stand beyond the dotted lines, as wide as their neighbours, unless they are empty.
+
+    Parameters
+    ----------
+    slices
+        A result with slices along one axis, such as `columnminer.FisherInformation.distribution` gives.
+    parameters
+        Which parameters; by default all about which there is information.
+    label, unit
+        Of the observable; by default its name, without a unit.
+    ax
+        Where to draw; a new figure by default.
+
+    Raises
+    ------
+    InputError
+        If there is more than one axis, or it has no slice between two edges.
+    UnknownNameError
+        If the information is not about one of the parameters.
+    MissingError
+        If there is no information.
+    """
+    if len(slices.axes) != 1 or len(slices.axes[0].edges) < 2:
+        msg = "plot_information_slices draws slices of one observable, between two edges or more"
+        raise InputError(msg)
+    total = np.einsum("kii->i", slices.full)
+    known = [name for name, value in zip(slices.parameter_names, total, strict=True) if value > 0.0]
+    names = known if parameters is None else list(parameters)
+    for name in names:
+        if name not in slices.parameter_names:
+            msg = f"the information is not about {name!r}.{did_you_mean(name, slices.parameter_names)}"
+            raise UnknownNameError(msg)
+    if not known or not set(names) <= set(known):
+        msg = f"there is no information about {', '.join(n for n in names or slices.parameter_names if n not in known)}"
+        raise MissingError(msg)
+    ax = axes(ax, (7.4, 4.8))
+    inner = slices.axes[0].edges
+    edges = np.concatenate([[2 * inner[0] - inner[1]], inner, [2 * inner[-1] - inner[-2]]])
+    shown = slice(int(slices.cross_section[0] == 0.0), len(edges) - 1 - int(slices.cross_section[-1] == 0.0))
+    edges = edges[shown.start : shown.stop + 1]
+    share = slices.cross_section / slices.cross_section.sum()
+    ax.stairs(share[shown], edges, fill=True, color="0.88", label="cross section")
+    centres, half = 0.5 * (edges[:-1] + edges[1:]), 0.5 * np.diff(edges)
+    for i, name in enumerate(names):
+        style, k = look(i), slices.parameter_names.index(name)
+        full, rate = (values[shown, k, k] / total[k] for values in (slices.full, slices.rate))
+        error = np.sqrt(slices.full_covariance[shown, k, k, k, k]) / total[k]
+        ax.stairs(full, edges, baseline=None, color=style.colour, linestyle=style.dash, label=name)
+        # Beside each other, not over each other.
+        at = centres + half * (2 * (i + 1) / (len(names) + 1) - 1)
+        ax.errorbar(at, full, yerr=error, fmt="none", ecolor=style.colour, elinewidth=1.0)
+        ax.stairs(rate, edges, baseline=None, color=style.colour, linestyle=style.dash, linewidth=0.7)
+    for end, edge, text in ((0, inner[0], "underflow"), (-1, inner[-1], "overflow")):
+        if edges[end] != edge:
+            ax.axvline(edge, color="0.4", linestyle=":", linewidth=1.0)
+            note = ax.text(
+                centres[end], 0.97, text, fontsize="x-small", color="0.4", ha="center", va="top", rotation=90
+            )
+            note.set_transform(ax.get_xaxis_transform())
+    ax.set_xlim(edges[0], edges[-1])
+    ax.set_ylim(bottom=0.0)
+    ax.set_xlabel((label or slices.axes[0].name) + (f" [{unit}]" if unit else ""))
+    ax.set_ylabel("share in the slice")
+    ax.plot([], [], color="black", linewidth=0.7, label="number alone")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return ax

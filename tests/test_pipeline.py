@@ -216,6 +216,19 @@ def test_a_changed_data_file_asks_for_what_depends_on_it(finished, tmp_path):
     assert pending(Analysis(path, tmp_path / "out", QUIET)) == {"observed", "report", *OBSERVED}
 
 
+def test_a_blind_report_does_not_look_at_the_data(finished, tmp_path):
+    folder, _, _ = finished
+    shutil.copytree(folder / "out", tmp_path / "out")
+    path = write(tmp_path, report__blind=True)
+    (tmp_path / "data.lhe").write_text("nobody reads this")
+    analysis = Analysis(path, tmp_path / "out", QUIET)
+    assert not any(stage.name.startswith("observed") for stage in analysis.stages)
+    assert analysis.run().observed_limits == {}
+    text = (tmp_path / "out" / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Blinded: recorded events were not looked at." in text
+    assert "Observed" not in text
+
+
 def test_results_do_not_depend_on_where_and_how_often_it_ran(finished, tmp_path):
     folder, _, results = finished
     path = write(tmp_path)

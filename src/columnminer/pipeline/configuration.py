@@ -122,8 +122,12 @@ class InformationConfig(Section):
 
 
 class ReportConfig(Section):
-    """What the report shows beside the results."""
+    """What the report shows beside the results.
 
+    With `blind`, recorded events are neither read nor compared with anything, until it is taken back.
+    """
+
+    blind: bool = False
     title: Text | None = None
     observables: list[Text] | None = None
     thetas: dict[Text, Point] = Field(default_factory=dict)

@@ -92,7 +92,8 @@ class Plan:
         make = partial(steps.write_setup, setup=parts.setup)
         setup = self._add("setup", "write the set-up", make, {"setup": parts.setup.hash})
         events = self._plan_events(setup)
-        observed = self._plan_store("observed", "read the data", parts.data, [setup]) if parts.data else None
+        seen = bool(parts.data) and not config.report.blind
+        observed = self._plan_store("observed", "read the data", parts.data, [setup]) if seen else None
         estimators = self._plan_estimators(events, self._plan_sampling(events))
         self._plan_limits(events, observed, estimators)
         self._plan_information(events, estimators)

@@ -232,6 +232,8 @@ def _limits(found: Results, config: AnalysisConfig) -> Section:
     text = f"{config.limits.luminosity:g} {_INVERSE_PB}"
     text += ", number of events included." if config.limits.include_rate else ", shapes only (but for the rate)."
     items: list[Item] = []
+    if config.report.blind:
+        items.append(Paragraph("Blinded: recorded events were not looked at."))
     for kind, limits in (("Observed", found.observed_limits), ("Expected", found.limits)):
         if not limits:
             continue

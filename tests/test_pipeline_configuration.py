@@ -66,7 +66,7 @@ def arguments(*callables):
             e.ProcessConfig,
             (process,),
             "",
-            "samples setup selection out variations client workers resume replace progress",
+            "samples setup selection out client workers resume replace progress",
         ),
         (t.RatioConfig, (sample_ratio, Sampler), "", DRAWN),
         (t.DoubleRatioConfig, (sample_double_ratio, Sampler), "", DRAWN),

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from columnminer import cli
-from columnminer.errors import ColumnMinerWarning, InputError
+from columnminer.errors import ColumnMinerWarning, InputError, UnknownNameError
 from columnminer.generate.drellyan import DrellYan
 from columnminer.infer.limits import Grid, expected_limits
 from columnminer.learn.calibration import CalibratedRatio
@@ -334,6 +334,29 @@ def test_ratios_of_nuisance_parameters_give_limits():
             "limits": {**LIMITS, "nuisances": True},
         }
         check_document(yaml.safe_dump(document), AnalysisConfig)
+
+
+def test_variations_of_the_selection_reach_the_store_and_the_limits(tmp_path):
+    DrellYan(couplings=("c_ll",)).write_lhe(tmp_path / "events.lhe", 400, [0.0], seed=1)
+
+    def selection(scale):
+        return {"observables": {"m_ll": {"formula": f"{scale} * (mu[0] + mu[1]).m", "required": True}}}
+
+    document = {
+        "setup": {**NUISANCE["setup"], "systematics": {"scale": {"type": "selection"}}},
+        "samples": [{"path": "events.lhe", "benchmark": "sm", "systematics": ["scale"]}],
+        "selection": selection(1.0),
+        "process": {"variations": {"scale": {"up": selection(1.05), "down": selection(0.95)}}},
+        "report": {"title": "Scale"},
+    }
+    results = Analysis(write(tmp_path, document), tmp_path / "out", QUIET).run()
+    up, down = results.store.varied("scale")
+    nominal = results.store.observables[:, 0]
+    np.testing.assert_allclose(up.observables[:, 0], 1.05 * nominal, rtol=1e-12)
+    np.testing.assert_allclose(down.observables[:, 0], 0.95 * nominal, rtol=1e-12)
+    wrong = changed(document, "process.variations", {"other": {"up": selection(1.0)}})
+    with pytest.raises(UnknownNameError, match="no SelectionVariation called .other."):
+        Analysis(write(tmp_path, wrong), tmp_path / "wrong", QUIET).run()
 
 
 def test_options_of_limits_alone_are_refused_for_information():

@@ -49,6 +49,8 @@ class Ingredients:
         Parameters, benchmarks, morphing.
     selection : Selection
         Observables and cuts.
+    variations : mapping
+        Nuisance parameter -> selections of the same events when it is up, and down.
     samples, data : tuple of Sample
         Simulated and recorded event files.
     generator : DrellYan or None
@@ -61,6 +63,7 @@ class Ingredients:
 
     setup: Setup
     selection: Selection
+    variations: Mapping[str, tuple[Selection, ...]]
     samples: tuple[Sample, ...]
     data: tuple[Sample, ...]
     generator: DrellYan | None
@@ -93,6 +96,11 @@ def build_ingredients(config: AnalysisConfig, base: Path, name: str) -> Ingredie
         setup = generator.setup() if generator is not None else _setup(config, base)
     with located(f"{name}: selection"):
         selection = _generator_selection(generator) if config.selection is None else _selection(config.selection)
+    variations = {}
+    for nuisance, varied in config.process.variations.items():
+        with located(f"{name}: process.variations.{nuisance}"):
+            sides = [varied.up] if varied.down is None else [varied.up, varied.down]
+            variations[nuisance] = tuple(_selection(side) for side in sides)
     samples: list[Sample] = []
     names = [] if config.generate is None else list(config.generate.drellyan.events)
     for i, entry in enumerate(config.samples):
@@ -118,6 +126,7 @@ def build_ingredients(config: AnalysisConfig, base: Path, name: str) -> Ingredie
     return Ingredients(
         setup=setup,
         selection=selection,
+        variations=variations,
         samples=tuple(s for s in samples if not s.data),
         data=tuple(s for s in samples if s.data),
         generator=generator,

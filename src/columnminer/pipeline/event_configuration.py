@@ -31,6 +31,7 @@ __all__ = [
     "SelectionConfig",
     "SetupConfig",
     "Text",
+    "VariationConfig",
 ]
 
 # Names become folder names below the output folder, so that nothing but plain words is let in.
@@ -186,10 +187,18 @@ class SelectionConfig(Section):
     detector: DetectorConfig | None = None
 
 
+class VariationConfig(Section):
+    """Other selections of the same events, for a nuisance parameter of the type "selection"; one-sided without down."""
+
+    up: SelectionConfig
+    down: SelectionConfig | None = None
+
+
 class ProcessConfig(Section):
-    """How files become a store; see `columnminer.processing`."""
+    """How files become a store; see `columnminer.processing`. `variations` by nuisance parameter."""
 
     partition: tuple[Positive, Positive, Positive] | Literal["in_order"] | None = None
     mixing: Literal["fractions", "balance"] | None = None
     part_size: Count | None = None
     seed: Seed | None = None
+    variations: dict[Text, VariationConfig] = Field(default_factory=dict)

@@ -136,13 +136,14 @@ class Plan:
 
     def _plan_store(self, name: str, title: str, samples: Sequence[Sample], needs: Sequence[Stage]) -> Stage:
         config, selection = self.config.process, self.parts.selection
-        options = {**config.given(), "seed": self._seed(config.seed)}
+        options = {**config.given(without=("variations",)), "seed": self._seed(config.seed)}
+        varied = {} if samples and samples[0].data else self.parts.variations  # recorded events are what they are
         make = partial(
             steps.process_events,
             samples=samples,
             setup=self.parts.setup,
             selection=selection,
-            options=options,
+            options={**options, "variations": varied} if varied else options,
             running=self.running,
         )
         described = [
@@ -152,6 +153,8 @@ class Plan:
         made_here = {self.folder / need.name for need in needs}
         files = [file for sample in samples for file in sample.files if file.parent not in made_here]
         key = {**options, "selection": selection.to_dict(), "samples": described}
+        if varied:
+            key["variations"] = {name: [side.to_dict() for side in sides] for name, sides in varied.items()}
         return self._add(name, title, make, key, needs=needs, files=files)
 
     def _plan_sampling(self, events: Stage) -> dict[str, Stage]:

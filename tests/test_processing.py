@@ -421,7 +421,7 @@ def test_a_cut_gzip_file_keeps_what_was_read(samples, run, tmp_path):
     with pytest.raises(TaskError, match=r"bad\.lhe\.gz: the compressed file ends too early"):
         run(tmp_path / "s.zarr", [Sample(bad, benchmark="sm")], part_size=500)
     parts = sorted(p.name for p in (tmp_path / "s.zarr.parts").rglob("0*"))
-    assert 0 < len(parts) <= 3600 // 500
+    assert 0 < len(parts) <= -(-3600 // 500)  # the last one may be read before the end is missed
     # The whole file under the same name takes its place; nothing of the cut one is used.
     bad.write_bytes(gzip.compress(text.encode()))
     assert run(tmp_path / "s.zarr", [Sample(bad, benchmark="sm")], part_size=500).samples[0].n_generated == 3600

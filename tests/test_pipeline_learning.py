@@ -355,7 +355,7 @@ def test_variations_of_the_selection_reach_the_store_and_the_limits(tmp_path):
     np.testing.assert_allclose(up.observables[:, 0], 1.05 * nominal, rtol=1e-12)
     np.testing.assert_allclose(down.observables[:, 0], 0.95 * nominal, rtol=1e-12)
     wrong = changed(document, "process.variations", {"other": {"up": selection(1.0)}})
-    with pytest.raises(UnknownNameError, match="no SelectionVariation called .other."):
+    with pytest.raises(UnknownNameError, match="no SelectionVariation called 'other'"):
         Analysis(write(tmp_path, wrong), tmp_path / "wrong", QUIET).run()
 
 

@@ -29,6 +29,7 @@ channel once, and an applier, which turns parameters into an array over modifier
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -52,7 +53,7 @@ Entry: TypeAlias = "tuple[int, slice, dict[str, Any]]"
 """What one modifier does to one sample in one channel: the number of the sample, the bins, and its data."""
 
 
-class _Builder:
+class _Builder(ABC):
     """Collects the modifiers of one type: for each key, the samples and bins that it acts on, with its data."""
 
     is_shared = True  # one modifier may act on many samples
@@ -83,13 +84,13 @@ class _Builder:
         """Return what was found, by key."""
         return self.found
 
+    @abstractmethod
     def checked(self, data: Mapping[str, Any], n_bins: int, where: str) -> dict[str, Any]:
         """Return the data of a modifier as arrays, or raise `InvalidModifier`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def parsets(self, thismod: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Return what pyhf must know of the parameters of a modifier, by name."""
-        raise NotImplementedError
 
     def _where(self, thismod: Mapping[str, Any], channel: str, sample: str) -> str:
         return f"the {self.kind} modifier {thismod['name']!r} of sample {sample!r} in channel {channel!r}"
@@ -207,7 +208,7 @@ def _monomials(points: Any, powers: Sequence[Sequence[tuple[int, int]]]) -> Any:
     return pyhf.get_backend()[0].stack(values)
 
 
-class _Applier:
+class _Applier(ABC):
     """Turns parameters (n_par,) or (batch, n_par) into an array over modifiers, samples, points and bins.
 
     It holds numpy arrays alone and makes tensors of the current backend of them when called: there is no state to be
@@ -229,9 +230,9 @@ class _Applier:
         if self.names:
             self.precompute()
 
+    @abstractmethod
     def precompute(self) -> None:
         """Make arrays over all modifiers, samples and bins."""
-        raise NotImplementedError
 
 
 class _PolynomialApplier(_Applier):

@@ -37,6 +37,9 @@ FORMAT_VERSION = 1
 BLOCK = 65_536
 """Events in a block, unless told otherwise: the chunk length of the arrays, so that each chunk is read once."""
 
+_SMALL = 2**23
+"""Bytes of an array up to which it is kept in memory once it was read."""
+
 
 class EventStore:
     """Selected events at rest: what `process` writes and everything after it reads.
@@ -86,6 +89,7 @@ class EventStore:
             raise FileFormatError(msg)
         self._arrays: dict[str, Any] = {name: array for name, array in group.arrays()}  # noqa: C416 (zarr is untyped)
         self._moments: dict[Any, Moments] = {}
+        self._held: dict[str, NDArray[Any]] = {}
         self.mixing: Mixing = mixing or self.attributes["configuration"].get("mixing", "fractions")
         if self.mixing not in MIXINGS:
             msg = f"mixing must be one of {', '.join(MIXINGS)}, not {self.mixing!r}"
@@ -276,9 +280,9 @@ class EventStore:
 
     def _block(self, rows: slice, keep: NDArray[np.int64], scale: NDArray[np.float64]) -> Block:
         """Return the events `keep`, counted from the start of `rows`, with their weights scaled per sample."""
-        sample = _read(self.sample, rows, keep)
+        sample = self._rows("sample", rows, keep)
         background = np.array([s.background for s in self.samples])[sample]
-        weights = _read(self.weights, rows, keep)
+        weights = self._rows("weights", rows, keep)
         factor = scale[sample]
         if self.mixing == "balance" and not self.recorded:
             numerator, density = balance(self.samples, scale, self.setup.benchmark_names)
@@ -290,11 +294,25 @@ class EventStore:
             sample=sample,
             benchmark_weights=weights * factor,
             background=background,
-            nuisance_weights=_read(self._arrays["nuisance_weights"], rows, keep) * factor,
+            nuisance_weights=self._rows("nuisance_weights", rows, keep) * factor,
             setup=self.setup,
             nuisances=self.nuisances,
-            _read_x=partial(_read, self.observables, rows, keep),
+            _read_x=partial(self._rows, "observables", rows, keep),
         )
+
+    def _rows(self, name: str, rows: slice, keep: NDArray[np.int64]) -> NDArray[Any]:
+        """Read some rows of an array; small arrays are read once, as opening a chunk costs more than their rows."""
+        array = self._arrays[name]
+        if array.nbytes > _SMALL:
+            return _read(array, rows, keep)
+        if name not in self._held:
+            self._held[name] = np.array(array[...])
+            self._held[name].setflags(write=False)  # blocks look into it
+        held = self._held[name][rows]
+        return held if len(keep) == len(held) else held[keep]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_held": {}}  # other processes read for themselves
 
     # Weights and cross sections ----------------------------------------------------------------------------------
 

@@ -420,8 +420,9 @@ def test_a_cut_gzip_file_keeps_what_was_read(samples, run, tmp_path):
     bad.write_bytes(gzip.compress(text.encode())[:-100])
     with pytest.raises(TaskError, match=r"bad\.lhe\.gz: the compressed file ends too early"):
         run(tmp_path / "s.zarr", [Sample(bad, benchmark="sm")], part_size=500)
-    parts = sorted(p.name for p in (tmp_path / "s.zarr.parts").rglob("0*"))
-    assert 0 < len(parts) <= -(-3600 // 500)  # the last one may be read before the end is missed
+    # Parts are called by their first event; the folder around them by a hash, which may begin with a zero, too.
+    parts = sorted(p.name for p in (tmp_path / "s.zarr.parts").rglob("0*") if len(p.name) == 12 and p.name.isdigit())
+    assert 0 < len(parts) <= 3600 // 500
     # The whole file under the same name takes its place; nothing of the cut one is used.
     bad.write_bytes(gzip.compress(text.encode()))
     assert run(tmp_path / "s.zarr", [Sample(bad, benchmark="sm")], part_size=500).samples[0].n_generated == 3600

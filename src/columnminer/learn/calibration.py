@@ -28,6 +28,7 @@ from columnminer.learn.files import read_estimator, write_estimator
 from columnminer.learn.gold import pick_features, required
 from columnminer.learn.ratios import on_grid
 from columnminer.learn.verdicts import Check
+from columnminer.learn.wrapped import RatioFrom
 from columnminer.sample.samples import Samples
 from columnminer.store.commit import staged
 
@@ -36,9 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from columnminer.learn.history import History
     from columnminer.learn.ratios import Pairing
-    from columnminer.store.eventstore import EventStore
     from columnminer.store.samplestore import SampleStore
 
 __all__ = ["CalibratedRatio", "CalibrationMethod", "Curve", "calibrate", "is_calibrated", "load_calibrated"]
@@ -77,7 +76,7 @@ class Curve:
         return np.asarray(slopes[np.searchsorted(self.x, log_r)])
 
 
-class CalibratedRatio:
+class CalibratedRatio(RatioFrom):
     """A ratio estimator with its corrections; likelihoods and limits take it like the one it is made of.
 
     Its normalisation is evaluated on the reference events once for each theta, and then remembered.
@@ -104,7 +103,7 @@ class CalibratedRatio:
         weights: NDArray[np.float64],
         calibrated_on: tuple[str, str],
     ) -> None:
-        self.estimator = estimator
+        super().__init__(estimator)
         self.curve = curve
         self.events = np.asarray(events, dtype=np.float32)
         self.weights = np.asarray(weights, dtype=np.float64)
@@ -117,51 +116,14 @@ class CalibratedRatio:
         how = "normalised" if self.curve is None else f"{len(self.curve.x)} knots"
         return f"CalibratedRatio({self.estimator!r}, {how} on {len(self.events)} reference events)"
 
-    estimates = "ratio"
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the observables it takes, in order."""
-        return tuple(self.estimator.feature_names)
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """Names of the parameters, in the order of theta."""
-        return tuple(self.estimator.parameter_names)
-
     @property
     def reference(self) -> NDArray[np.float64]:
         """Denominator of the ratio, (n_par,)."""
         return np.asarray(self.estimator.reference)
 
-    @property
-    def _trained(self) -> Any:
-        """What was trained, and knows on what: of an ensemble, its first member."""
-        return getattr(self.estimator, "members", [self.estimator])[0]
-
-    @property
-    def store_hash(self) -> str:
-        """Content hash of the event store that the estimator was trained on."""
-        return str(self._trained.store_hash)
-
-    @property
-    def partition(self) -> str:
-        """Partition of that store."""
-        return str(self._trained.partition)
-
-    @property
-    def history(self) -> History:
-        """Losses of the training by epoch."""
-        history: History = self._trained.history
-        return history
-
     def remember_checks(self, checks: tuple[Check, ...]) -> None:
         """Keep what `checks.check` found of the calibrated ratio; see `Estimator.remember_checks`."""
         self.checks = checks
-
-    def check_store(self, store: EventStore, partition: str | slice, *, other_store: bool = False) -> None:
-        """Refuse events on which the estimator has nothing to say; see `Estimator.check_store`."""
-        self.estimator.check_store(store, partition, other_store=other_store)
 
     def log_ratio(
         self,

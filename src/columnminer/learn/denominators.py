@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from columnminer.errors import InputError, MissingError
+from columnminer.learn.wrapped import RatioFrom
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,12 +16,11 @@ if TYPE_CHECKING:
 
     from columnminer.learn.ratios import Pairing
     from columnminer.learn.verdicts import Check
-    from columnminer.store.eventstore import EventStore
 
 __all__ = ["FixedDenominator", "at_nominal", "ratio_to"]
 
 
-class FixedDenominator:
+class FixedDenominator(RatioFrom):
     """Log likelihood ratio to one reference point, from an estimator of ratios between any two.
 
     Parameters
@@ -31,34 +31,12 @@ class FixedDenominator:
         (n_par,) denominator of the ratio.
     """
 
-    estimates: ClassVar[Literal["ratio"]] = "ratio"
-
     def __init__(self, estimator: Any, reference: NDArray[np.float64]) -> None:
-        self.estimator = estimator
+        super().__init__(estimator)
         self.reference = reference
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.estimator!r} to {self.reference})"
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the observables it takes, in order."""
-        return tuple(self.estimator.feature_names)
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """Names of the parameters, in the order of theta."""
-        return tuple(self.estimator.parameter_names)
-
-    @property
-    def store_hash(self) -> str:
-        """Content hash of the event store that the estimator was trained on."""
-        return str(self.estimator.store_hash)
-
-    @property
-    def partition(self) -> str:
-        """Partition of that store."""
-        return str(self.estimator.partition)
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -69,10 +47,6 @@ class FixedDenominator:
     def remember_checks(self, checks: tuple[Check, ...]) -> None:
         """Let the estimator keep what `checks.check` found; see `Estimator.remember_checks`."""
         self.estimator.remember_checks(checks)
-
-    def check_store(self, store: EventStore, partition: str | slice, *, other_store: bool = False) -> None:
-        """Refuse events on which the estimator has nothing to say; see `Estimator.check_store`."""
-        self.estimator.check_store(store, partition, other_store=other_store)
 
     def log_ratio(
         self,

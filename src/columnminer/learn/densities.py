@@ -16,7 +16,7 @@ from columnminer.learn.gold import density_columns
 from columnminer.learn.lesson import Lesson
 from columnminer.learn.loaders import generator
 from columnminer.learn.losses import density_method, negative_log_likelihood, score_error
-from columnminer.learn.ratios import on_grid
+from columnminer.learn.ratios import check_pairs, on_grid
 from columnminer.learn.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -235,12 +235,8 @@ class DensityEstimator(Estimator):
         self, points: NDArray[np.float32], events: NDArray[np.float32], *, grid: bool
     ) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Yield blocks of pairs: their place in the result, their points, and their events."""
-        if not grid and len(points) not in {1, len(events)}:
-            msg = (
-                f"{len(events)} events and {len(points)} points make no pairs: give one point, one for each event, "
-                'or pairing="grid"'
-            )
-            raise InputError(msg)
+        if not grid:
+            check_pairs(len(events), len(points))
         thetas, x = self._tensor(points), self._tensor(events)
         n = len(points) * len(events) if grid else len(events)
         for start in range(0, n, _BLOCK):

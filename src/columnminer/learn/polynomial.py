@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from columnminer.errors import ColumnMinerWarning, InputError, MissingError
+from columnminer.errors import ColumnMinerWarning, MissingError
 from columnminer.learn.gold import ratio_columns, required
 from columnminer.learn.lesson import Lesson
 from columnminer.learn.losses import numerator_score_error, ratio_method
-from columnminer.learn.ratios import RatioEstimator, on_grid
+from columnminer.learn.ratios import RatioEstimator, check_pairs, on_grid
 from columnminer.learn.scaling import Scaling
 from columnminer.model.crosssection import CrossSectionPolynomial
 
@@ -183,7 +183,7 @@ class PolynomialRatioEstimator(RatioEstimator):
         log_xsec = _log_xsec_ratio(self.cross_section, points, self.reference)
         outputs = self._outputs(events)
         if not on_grid(pairing):
-            _check_pairs(events, points)
+            check_pairs(len(events), len(points))
             rho = law.ratio(outputs, terms.expand(len(events), -1))
             _warn_of_negative(int((rho < 0.0).sum()), len(rho))
             return np.asarray(rho.clamp_min(law.floor).log().cpu().numpy() - log_xsec)
@@ -210,7 +210,7 @@ class PolynomialRatioEstimator(RatioEstimator):
         outputs = self._outputs(events)
         if on_grid(pairing):
             return np.stack([self._scores(outputs, point[np.newaxis]) for point in points])
-        _check_pairs(events, points)
+        check_pairs(len(events), len(points))
         return self._scores(outputs, points)
 
     def _scores(self, outputs: Tensor, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -254,10 +254,3 @@ def _blocks(n: int, size: int) -> Iterator[slice]:
     """Yield the rows of blocks; one that is empty if there are no events."""
     for start in range(0, max(n, 1), size):
         yield slice(start, start + size)
-
-
-def _check_pairs(events: NDArray[Any], points: NDArray[Any]) -> None:
-    if len(points) not in {1, len(events)}:
-        msg = f"{len(events)} events and {len(points)} points make no pairs: give one point, one for each event, "
-        msg += 'or pairing="grid"'
-        raise InputError(msg)

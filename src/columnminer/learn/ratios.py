@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from columnminer.learn.networks import MLP
     from columnminer.learn.scaling import Moments
 
-__all__ = ["DoubleRatioEstimator", "Pairing", "RatioEstimator", "on_grid"]
+__all__ = ["DoubleRatioEstimator", "Pairing", "RatioEstimator", "check_pairs", "on_grid"]
 
 Pairing: TypeAlias = Literal["pairs", "grid"]
 
@@ -89,12 +89,7 @@ class _RatioLearner(Estimator):
     ) -> Iterator[tuple[slice, Tensor]]:
         """Yield the rows of a block of events and the network's inputs for them, paired with points."""
         for given in points:
-            if len(given) not in {1, len(events)}:
-                msg = (
-                    f"{len(events)} events and {len(given)} points make no pairs: give one point, one for each event, "
-                    'or pairing="grid"'
-                )
-                raise InputError(msg)
+            check_pairs(len(events), len(given))
         columns = [np.broadcast_to(given, (len(events), given.shape[1])) for given in points]
         for start in range(0, len(events), _BLOCK):
             rows = slice(start, start + _BLOCK)
@@ -282,6 +277,22 @@ class DoubleRatioEstimator(_RatioLearner):
                 slopes[rows] = self.fitted.network.value_and_gradient(inputs, 2 * n_par)[1].cpu().numpy()
         scale = self.fitted.scalings["theta"].scale
         return slopes[:, :n_par] / scale, -slopes[:, n_par:] / scale
+
+
+def check_pairs(n_events: int, n_points: int) -> None:
+    """Refuse events and points that make no pairs.
+
+    Raises
+    ------
+    InputError
+        If there is neither one point nor one for each event.
+    """
+    if n_points not in {1, n_events}:
+        msg = (
+            f"{n_events} events and {n_points} points make no pairs: give one point, one for each event, or "
+            'pairing="grid"'
+        )
+        raise InputError(msg)
 
 
 def on_grid(pairing: Pairing) -> bool:

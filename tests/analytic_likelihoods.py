@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from columnminer.errors import MissingError
-from columnminer.infer.likelihood import Likelihood, LogTerms, poisson_log
+from columnminer.infer.likelihood import Likelihood
+from columnminer.infer.terms import LogTerms, poisson_log
 from columnminer.model.parameters import Parameter
 
 

@@ -11,11 +11,12 @@ from scipy.special import gammaln
 
 from columnminer.errors import InputError, MissingError
 from columnminer.infer.events import Dataset, StoredEvents
-from columnminer.infer.likelihood import Likelihood, LogTerms, Params, poisson_log
+from columnminer.infer.likelihood import Likelihood, Params
 from columnminer.infer.morphed import choose_bins, fill
 from columnminer.infer.rate import RateLikelihood
 from columnminer.infer.summary import Summary
 from columnminer.infer.template_statistics import best_scale, log_profiled, slopes
+from columnminer.infer.terms import LogTerms, poisson_log
 from columnminer.streams import Seed, seed_sequence
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import numpy as np
 from columnminer.errors import InputError, MissingError
 from columnminer.infer.estimates import warn_of_checks, with_denominator
 from columnminer.infer.events import AsimovEvents, Dataset, StoredEvents
-from columnminer.infer.likelihood import Likelihood, LogTerms, Params
+from columnminer.infer.likelihood import Likelihood, Params
 from columnminer.infer.rate import RateLikelihood
+from columnminer.infer.terms import LogTerms
 from columnminer.streams import Seed, seed_sequence
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import InputError
-from columnminer.infer.likelihood import poisson_log
+from columnminer.infer.terms import poisson_log
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,9 +15,10 @@ import pyhf
 from pyhf import exceptions
 
 from columnminer.errors import FileFormatError, InputError, UnknownNameError, did_you_mean
-from columnminer.infer.likelihood import Likelihood, LogTerms, Params, poisson_log
+from columnminer.infer.likelihood import Likelihood, Params
 from columnminer.infer.pyhf_auxiliary import AuxiliaryMeasurements
 from columnminer.infer.pyhf_modifiers import OURS, pyhf_modifier_set
+from columnminer.infer.terms import LogTerms, poisson_log
 from columnminer.model.parameters import Parameter
 from columnminer.streams import Seed, seed_sequence
 

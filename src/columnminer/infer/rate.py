@@ -8,8 +8,9 @@ import numpy as np
 
 from columnminer.errors import InputError
 from columnminer.infer.events import Dataset, StoredEvents
-from columnminer.infer.likelihood import Likelihood, LogTerms, Params, poisson_log
+from columnminer.infer.likelihood import Likelihood, Params
 from columnminer.infer.morphed import MorphedHistogram, fill
+from columnminer.infer.terms import LogTerms, poisson_log
 from columnminer.streams import Seed, seed_sequence
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from columnminer.infer.likelihood import poisson_log
+from columnminer.infer.terms import poisson_log
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

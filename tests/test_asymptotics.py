@@ -8,8 +8,8 @@ from scipy.stats import norm
 
 from columnminer.errors import InputError, MissingError, UnknownNameError
 from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
+from columnminer.infer.constraints import GaussianConstraint
 from columnminer.infer.intervals import confidence_interval
-from columnminer.infer.likelihood import GaussianConstraint
 from columnminer.model.parameters import Parameter
 
 CASES = {

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from columnminer.errors import ColumnMinerWarning, InputError, MissingError, UnknownNameError
+from columnminer.infer.constraints import GaussianConstraint
 from columnminer.infer.fit import fit
 from columnminer.infer.histogram import HistogramLikelihood
-from columnminer.infer.likelihood import GaussianConstraint
 from columnminer.infer.morphed import MorphedHistogram
 from columnminer.infer.neural import NeuralLikelihood
 from columnminer.infer.rate import RateLikelihood

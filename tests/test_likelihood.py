@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest, norm, poisson
 
 from columnminer.errors import InputError, MissingError, UnknownNameError
-from columnminer.infer.likelihood import GaussianConstraint
+from columnminer.infer.constraints import GaussianConstraint
 from columnminer.infer.morphed import MorphedHistogram
 from columnminer.infer.rate import RateLikelihood
 from columnminer.infer.terms import poisson_log

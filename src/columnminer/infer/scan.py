@@ -13,8 +13,8 @@ from columnminer.errors import InputError, MissingError
 from columnminer.infer.fit import fit
 from columnminer.infer.grid import Grid, grid_points
 from columnminer.infer.histogram import HistogramLikelihood
-from columnminer.infer.likelihood import Likelihood, Product
 from columnminer.infer.newton import climb
+from columnminer.infer.products import Product
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from columnminer.infer.bins import Axis
+    from columnminer.infer.likelihood import Likelihood
 
 __all__ = ["Histograms", "Limits", "scan"]
 

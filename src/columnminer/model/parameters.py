@@ -113,6 +113,11 @@ class Parameter:
             checked["fit_guess"] = number(self.fit_guess, f"{where}: fit_guess")
         self._set(checked)
 
+    @property
+    def width(self) -> float | None:
+        """Standard deviation of the constraint; None without one."""
+        return self.constraint
+
     def _set(self, checked: Mapping[str, object]) -> None:
         for name, value in checked.items():
             object.__setattr__(self, name, value)

@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from columnminer.schema import EventBatch
     from columnminer.show.report import write_report
     from columnminer.store.combine import combine
+    from columnminer.store.directions import find_directions, reduce_directions
     from columnminer.store.eventstore import EventStore
     from columnminer.store.madminer import import_madminer, load_madminer_setup
     from columnminer.store.madminer_write import export_madminer, save_madminer_setup
@@ -102,6 +103,7 @@ _NAMES = {
     "columnminer.observe.smearing": ("Resolution",),
     "columnminer.processing": ("process",),
     "columnminer.store.combine": ("combine",),
+    "columnminer.store.directions": ("find_directions", "reduce_directions"),
     "columnminer.store.eventstore": ("EventStore",),
     "columnminer.store.madminer": ("import_madminer", "load_madminer_setup"),
     "columnminer.store.madminer_write": ("export_madminer", "save_madminer_setup"),
@@ -208,6 +210,7 @@ __all__ = [
     "expected_limits",
     "export_madminer",
     "export_onnx",
+    "find_directions",
     "fisher_information",
     "fit",
     "fixed_points",
@@ -225,6 +228,7 @@ __all__ = [
     "profile",
     "project",
     "pyhf_modifier_set",
+    "reduce_directions",
     "sample_density",
     "sample_double_ratio",
     "sample_local",

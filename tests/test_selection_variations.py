@@ -245,6 +245,32 @@ def test_partitions_of_templates_are_kept(store):
     assert at(likelihood).sum() != pytest.approx(expected, rel=1e-3)
 
 
+def test_combined_parts_are_varied_like_the_whole(run, samples, store, likelihood, tmp_path):
+    """Signal with both variations and a background with one, processed apart."""
+    signal = run(tmp_path / "signal.zarr", samples=samples[:2], variations=VARIATIONS)
+    qcd = run(tmp_path / "qcd.zarr", samples=samples[2:], variations={"trigger": TRIGGER})
+    both = combine([signal, qcd], tmp_path / "both.zarr", k_factors=[1.0, 2.0])
+    assert both.variations == store.variations
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["both.zarr", "qcd.zarr", "signal.zarr"]
+    for name in store.variations:
+        for ours, theirs in zip(both.varied(name), store.varied(name), strict=True):
+            for background in (False, True):
+                mine, yours = columns(ours, signal=not background), columns(theirs, signal=not background)
+                order, theirs_order = (np.lexsort((c["event"], c["sample"])) for c in (mine, yours))
+                np.testing.assert_array_equal(mine["observables"][order], yours["observables"][theirs_order])
+                factor = 2.0 if background else 1.0
+                np.testing.assert_allclose(mine["weights"][order], factor * yours["weights"][theirs_order])
+    combined = HistogramLikelihood.from_store(both, "pt_j1", 1e6, bins=EDGES, partition="all", nuisances=True)
+    for nus in ({}, {"jes": 1.0}, {"jes": -0.4, "trigger": 0.7}):
+        point = np.array([nus.get(name, 0.0) for name in likelihood.names])
+        theirs = likelihood.templates.at(point)
+        extra = likelihood.templates.background * likelihood.templates.background_variations.factors(point[2:])
+        np.testing.assert_allclose(combined.templates.at(point), theirs + extra, rtol=1e-12)
+    one_sided = run(tmp_path / "one.zarr", samples=samples[1:2], variations={"jes": UP, "trigger": TRIGGER})
+    with pytest.raises(InputError, match="'jes' has one other selection in one store, and two"):
+        combine([run(tmp_path / "two.zarr", samples=samples[:1], variations=VARIATIONS), one_sided], tmp_path / "x")
+
+
 def test_stores_from_before_have_no_variations(alone, tmp_path):
     folder = tmp_path / "old.zarr"
     shutil.copytree(alone["nominal"].path, folder)
@@ -285,7 +311,5 @@ def test_what_does_not_fit_is_said_before_events_are_read(run, samples, store, a
     assert not list(tmp_path.iterdir())
     with pytest.raises(UnknownNameError, match=r"no selections that vary 'je'. Did you mean 'jes'"):
         store.varied("je")
-    with pytest.raises(InputError, match=r"other selections \(jes, trigger\): process all"):
-        combine([store, alone["nominal"]], out)
     with pytest.raises(InputError, match="a slice have no counterparts for 'jes'"):
         HistogramLikelihood.from_store(store, "pt_j1", 1.0, bins=EDGES, partition=slice(0, 50), nuisances=True)

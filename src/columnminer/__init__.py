@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from columnminer.formats.lhe_write import write_lhe
     from columnminer.formats.opening import open_reader
     from columnminer.generate.drellyan import DrellYan
+    from columnminer.infer.adaptive import AdaptiveHistograms
     from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from columnminer.infer.metric import Metric
     from columnminer.infer.neural import NeuralLikelihood
     from columnminer.infer.profiles import profile, project
+    from columnminer.infer.projection import ScoreProjection
     from columnminer.infer.pyhf_likelihood import PyhfLikelihood
     from columnminer.infer.pyhf_modifiers import pyhf_modifier_set
     from columnminer.infer.rate import RateLikelihood
@@ -139,9 +141,11 @@ _NAMES = {
     "columnminer.infer.histfactory": ("to_workspace", "write_workspace"),
     "columnminer.infer.geometry": ("distance_contours", "geodesics"),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
+    "columnminer.infer.adaptive": ("AdaptiveHistograms",),
     "columnminer.infer.asymptotics": ("cls_limit", "cls_values", "discovery"),
     "columnminer.infer.intervals": ("confidence_interval",),
     "columnminer.infer.profiles": ("profile", "project"),
+    "columnminer.infer.projection": ("ScoreProjection",),
     "columnminer.infer.likelihood": ("Likelihood",),
     "columnminer.infer.limits": ("Grid", "Limits", "expected_limits", "observed_limits"),
     "columnminer.infer.metric": ("Metric",),
@@ -155,6 +159,7 @@ _NAMES = {
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "AdaptiveHistograms",
     "Benchmark",
     "ColumnMinerError",
     "ColumnMinerWarning",
@@ -192,6 +197,7 @@ __all__ = [
     "SampleStore",
     "ScaleUncertainty",
     "ScoreEstimator",
+    "ScoreProjection",
     "Selection",
     "SelectionVariation",
     "Setup",

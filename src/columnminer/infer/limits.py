@@ -74,7 +74,7 @@ def expected_limits(
         Simulated events; None where `what` is a likelihood.
     what
         A ratio estimator (also of densities or double ratios, an ensemble, or a
-        `columnminer.infer.projection.ScoreProjection`), "rate", what to histogram (names or expressions of observables,
+        `ScoreProjection`), "rate", what to histogram (names or expressions of observables,
         score estimators, or a list of them), or any `Likelihood`, whose own Asimov data are then used.
     theta_true
         Parameter point, or name of a benchmark.
@@ -88,7 +88,7 @@ def expected_limits(
         Of histograms: edges, or numbers of bins of equal cross sections.
     bins_at
         Where these are equal: "grid", on average over the grid; a list of points, over which they are averaged;
-        "each", anew at every point of the grid, as `columnminer.infer.adaptive.AdaptiveHistograms` compares them.
+        "each", anew at every point of the grid, as `AdaptiveHistograms` compares them.
     theta_ref
         Denominator of the ratios of ``bins_at="each"``; the reference benchmark by default.
     score_components

@@ -73,9 +73,9 @@ def expected_limits(
     store
         Simulated events; None where `what` is a likelihood.
     what
-        A ratio estimator (also of densities or double ratios, an ensemble, or a
-        `ScoreProjection`), "rate", what to histogram (names or expressions of observables,
-        score estimators, or a list of them), or any `Likelihood`, whose own Asimov data are then used.
+        A ratio estimator (also of densities or double ratios, an ensemble, or a `ScoreProjection`), "rate", what to
+        histogram (names or expressions of observables, score estimators, or a list of them), or any `Likelihood`, whose
+        own Asimov data are then used.
     theta_true
         Parameter point, or name of a benchmark.
     grid

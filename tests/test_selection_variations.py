@@ -11,7 +11,10 @@ import zarr
 
 import columnminer.processing as processing_module
 from columnminer.errors import InputError, MissingError, OutputExistsError, UnknownNameError
+from columnminer.infer.fisher import FisherInformation
+from columnminer.infer.grid import Grid
 from columnminer.infer.histogram import HistogramLikelihood
+from columnminer.infer.metric import Metric
 from columnminer.model.parameters import Parameter, ParameterSpace
 from columnminer.model.setup import Setup
 from columnminer.model.systematics import NormalisationUncertainty, SelectionVariation
@@ -218,6 +221,27 @@ def test_gradients_along_varied_selections(likelihood):
     for i, direction in enumerate(np.eye(5)):
         up, down = (likelihood.templates.at(at_point + s * h * direction) for s in (1, -1))
         np.testing.assert_allclose(gradient[i], (up - down) / (2 * h), rtol=1e-6, atol=1e-9 * np.abs(up).max())
+
+
+def test_histograms_inform_about_varied_selections(store, likelihood):
+    """The slope of a bin is that of its logarithm between the varied histograms, of signal and background apart."""
+    fisher, point = FisherInformation(store, 1e6), np.zeros(5)
+    templates = fisher.templates("sm", "pt_j1", EDGES)
+    information = templates.information(point)
+    sigma, slopes = likelihood.templates.at(point), likelihood.templates.gradient(point)
+    expected = sum(np.outer(g, g) / s for g, s in zip(slopes.T, sigma, strict=True))
+    np.testing.assert_allclose(information, expected, rtol=1e-10)
+    up, down = (at(likelihood, jes=nu) for nu in (1e-4, -1e-4))
+    assert information[3, 3] == pytest.approx((((up - down) / 2e-4) ** 2 / sigma).sum(), rel=1e-6)
+    # What FisherInformation knows is the same; and the other parameters cost precision.
+    plain = fisher.histogram("sm", "pt_j1", EDGES)
+    np.testing.assert_allclose(1e6 * information[:2, :2], plain.information[:2, :2], rtol=1e-10)
+    grid = Grid([(-0.1, 0.1, 3), (-0.1, 0.1, 3)])
+    metric = Metric.from_store(store, 1e6, grid, "pt_j1", bins=EDGES)([[0.0, 0.0]])[0]
+    constrained = 1e6 * information + np.diag([0.0, 0.0, 1.0, 1.0, 1.0])
+    np.testing.assert_allclose(np.linalg.inv(metric), np.linalg.inv(constrained)[:2, :2], rtol=1e-8)
+    without = (plain + fisher.constraints()).profile(["CWL2", "CPWL2"]).information
+    assert metric[0, 0] < 0.99 * without[0, 0]
 
 
 def test_cuts_and_efficiencies_see_the_varied_observables(store, alone):

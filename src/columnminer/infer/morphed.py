@@ -104,6 +104,17 @@ class MorphedHistogram:
         along_nu = along_nu + background * self.background_variations.log_gradients(nu)
         return np.concatenate([slopes * factors, along_nu], axis=-2)
 
+    def information(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        r"""Return the Fisher information in Poisson numbers of events in the bins, for 1 pb^-1: [..., n_par, n_par].
+
+        .. math:: I_{ij} = \sum_k \frac{\partial_i \sigma_k\, \partial_j \sigma_k}{\sigma_k}
+
+        with all nuisance parameters, also those that change what is seen. Bins without cross section say nothing.
+        """
+        sigma, slopes = self.at(points), self.gradient(points)
+        inverse = np.divide(1.0, sigma, out=np.zeros_like(sigma), where=sigma > 0.0)
+        return np.asarray(np.einsum("...ik,...jk,...k->...ij", slopes, slopes, inverse, optimize=True))
+
     def variance(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         r"""Return the variance of the bins from the limited number of simulated events, [..., n_bins] in pb^2.
 

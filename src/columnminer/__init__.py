@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from columnminer.learn.information import Information
     from columnminer.learn.madminer import import_madminer_estimator
     from columnminer.learn.onnx_export import export_onnx
+    from columnminer.learn.variations import learn_variations
     from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
     from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
     from columnminer.model.setup import Setup
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
         sample_ratio,
         sample_test,
     )
+    from columnminer.sample.variations import sample_variation
     from columnminer.schema import EventBatch
     from columnminer.show.report import write_report
     from columnminer.store.combine import combine
@@ -120,6 +122,7 @@ _NAMES = {
         "sample_ratio",
         "sample_test",
     ),
+    "columnminer.sample.variations": ("sample_variation",),
     "columnminer.learn.calibration": ("calibrate",),
     "columnminer.learn.checks": ("check",),
     "columnminer.learn.estimators": (
@@ -134,6 +137,7 @@ _NAMES = {
     ),
     "columnminer.learn.fisher": ("event_information", "fisher_information"),
     "columnminer.learn.onnx_export": ("export_onnx",),
+    "columnminer.learn.variations": ("learn_variations",),
     "columnminer.learn.madminer": ("import_madminer_estimator",),
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.learn.information": ("Information",),
@@ -225,6 +229,7 @@ __all__ = [
     "geodesics",
     "import_madminer",
     "import_madminer_estimator",
+    "learn_variations",
     "load_estimator",
     "load_madminer_setup",
     "observed_limits",
@@ -241,6 +246,7 @@ __all__ = [
     "sample_plain",
     "sample_ratio",
     "sample_test",
+    "sample_variation",
     "save_madminer_setup",
     "to_workspace",
     "write_lhe",

@@ -15,6 +15,8 @@ import numpy as np
 from iminuit import Minuit
 
 from columnminer.errors import ColumnMinerWarning, InputError, MissingError, UnknownNameError, did_you_mean
+from columnminer.infer.free import check_names, first_step, free_names, guesses, index_names, limits_of, not_fittable
+from columnminer.infer.indices import best_indices, nearest_anchors
 from columnminer.streams import seed_sequence
 
 if TYPE_CHECKING:
@@ -22,13 +24,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from columnminer.infer.free import Limits
     from columnminer.infer.likelihood import Likelihood
 
 __all__ = ["FitResult", "MinosError", "fit", "maximise"]
 
 Method: TypeAlias = Literal["migrad", "simplex", "simplex_migrad"]
-Limits: TypeAlias = "Mapping[str, tuple[float | None, float | None]]"
 
+FIT_OPTIONS = (
+    *("method", "strategy", "refits", "gradient", "tolerance"),
+    *("max_index_fitting_iter", "disable_index_fitting"),
+)
 _METHODS = ("migrad", "simplex", "simplex_migrad")
 _DOUBLE = 1e-12
 """Relative precision up to which a likelihood counts as calculated in double precision."""
@@ -118,6 +124,8 @@ def fit(
     hesse: bool = True,
     minos: Sequence[str] = (),
     limits: Limits | None = None,
+    max_index_fitting_iter: int = 10,
+    disable_index_fitting: bool = False,
     **fixed: float,
 ) -> FitResult:
     """Return the best fit of a likelihood with data.
@@ -126,7 +134,9 @@ def fit(
     from where it stopped, from the guesses, and from points scattered around them (always the same ones), by a simplex
     search followed by Migrad with the most careful strategy, from the second time on without the likelihood's gradient.
 
-    A parameter that ends beside a limit is put onto it, if the likelihood is larger there.
+    A parameter that ends beside a limit is put onto it, if the likelihood is larger there. Parameters that are not
+    fittable stay nominal. Index parameters take the values of their anchors only: they are fitted by trying all of
+    these, in turn with fits of the others.
 
     Parameters
     ----------
@@ -152,6 +162,10 @@ def fit(
         Parameters for which to find asymmetric errors.
     limits
         parameter name -> (low, high), None for an open side, in place of the `fit_limits` of the parameters.
+    max_index_fitting_iter
+        How often to fit all other parameters and choose the best anchors of index parameters in turn, at most.
+    disable_index_fitting
+        Hold index parameters at the anchors next to where they start.
     **fixed
         Parameters held at a value; use `Likelihood.fix` for those called like an option of this function.
 
@@ -183,6 +197,8 @@ def fit(
         hesse=hesse,
         minos=minos,
         limits=limits,
+        max_index_fitting_iter=max_index_fitting_iter,
+        disable_index_fitting=disable_index_fitting,
     )
     if not result.valid:
         msg = (
@@ -191,7 +207,7 @@ def fit(
             "start, or limits, or hold a parameter that the data say nothing about"
         )
         warnings.warn(msg, ColumnMinerWarning, stacklevel=2)
-    return replace(result, fixed={name: float(value) for name, value in fixed.items()})
+    return replace(result, fixed={**result.fixed, **{name: float(value) for name, value in fixed.items()}})
 
 
 def maximise(
@@ -207,14 +223,110 @@ def maximise(
     minos: Sequence[str] = (),
     limits: Limits | None = None,
     steps: Mapping[str, float] | None = None,
+    max_index_fitting_iter: int = 10,
+    disable_index_fitting: bool = False,
 ) -> FitResult:
     """Return the best fit as `fit` does, without a warning where it is not valid; `steps` are first steps by name."""
     _check_options(method, strategy, refits, tolerance)
+    if max_index_fitting_iter < 1:
+        msg = f"max_index_fitting_iter must be a positive number, not {max_index_fitting_iter!r}"
+        raise InputError(msg)
     wanted = [minos] if isinstance(minos, str) else list(minos)
-    _check_names(wanted, likelihood)
+    check_names([*wanted, *(limits or {})], likelihood)
+
+    def smooth(model: Likelihood, start: Any) -> FitResult:
+        names = model.names
+        return _maximise(
+            model,
+            start,
+            method,
+            strategy,
+            refits,
+            gradient,
+            tolerance,
+            hesse=hesse,
+            minos=[name for name in wanted if name in names],
+            limits={name: ends for name, ends in (limits or {}).items() if name in names},
+            steps=steps or {},
+        )
+
+    held, indices = not_fittable(likelihood), index_names(likelihood)
+    if not held and not indices:
+        return smooth(likelihood, start)
+    point = likelihood.point(guesses(likelihood) if start is None else start)
+    at = dict(zip(likelihood.names, nearest_anchors(likelihood, point, indices).tolist(), strict=True)) | held
+    if disable_index_fitting or not indices:
+        stays = {name: at[name] for name in (*held, *indices)}
+        result = smooth(likelihood.fix(**stays), {n: at[n] for n in likelihood.names if n not in stays})
+        return replace(result, fixed=stays)
+    settled, n_calls = False, 0
+    for _ in range(max_index_fitting_iter):
+        stays = {name: at[name] for name in (*held, *indices)}
+        model = likelihood.fix(**stays)
+        if model.parameters:
+            result = smooth(model, {name: at[name] for name in model.names})
+            at, n_calls = at | result.by_name, n_calls + result.n_calls
+        else:
+            result = _nothing_smooth(likelihood, at)
+        best = best_indices(likelihood, likelihood.point(at), indices, likelihood.data)
+        settled = bool((best == likelihood.point(at)).all())
+        at = dict(zip(likelihood.names, best.tolist(), strict=True))
+        if settled:
+            break
+    return _with_indices(result, at, free_names(likelihood), held, n_calls, settled=settled)
+
+
+def _nothing_smooth(likelihood: Likelihood, at: Mapping[str, float]) -> FitResult:
+    """Return the fit of no parameter at all."""
+    log = float(likelihood.terms(likelihood.point(at), likelihood.data).total)
+    nothing = np.zeros(0)
+    return FitResult((), nothing, np.zeros((0, 0)), log, True, {}, 1, 0.0, 0, nothing.astype(bool))
+
+
+def _with_indices(
+    result: FitResult,
+    at: Mapping[str, float],
+    names: tuple[str, ...],
+    held: Mapping[str, float],
+    n_calls: int,
+    *,
+    settled: bool,
+) -> FitResult:
+    """Return a fit with index parameters, which have no errors, among its parameters."""
+    covariance = np.full((len(names), len(names)), np.nan)
+    at_limit = np.zeros(len(names), dtype=bool)
+    columns = [names.index(name) for name in result.parameter_names]
+    covariance[np.ix_(columns, columns)], at_limit[columns] = result.covariance, result.at_limit
+    return replace(
+        result,
+        parameter_names=names,
+        values=np.array([at[name] for name in names]),
+        covariance=covariance,
+        at_limit=at_limit,
+        valid=result.valid and settled,
+        n_calls=n_calls,
+        fixed=dict(held),
+    )
+
+
+def _maximise(
+    likelihood: Likelihood,
+    start: Any,
+    method: Method,
+    strategy: int,
+    refits: int,
+    gradient: bool | None,
+    tolerance: float | None,
+    *,
+    hesse: bool,
+    minos: Sequence[str],
+    limits: Limits,
+    steps: Mapping[str, float],
+) -> FitResult:
+    """Return the best fit of parameters in which the likelihood is continuous."""
     default = guesses(likelihood)
     given = default if start is None else likelihood.point(start)
-    problem = _Problem.of(likelihood, given, limits, tolerance, steps or {})
+    problem = _Problem.of(likelihood, given, limits, tolerance, steps)
     guess, point = problem.inside(default), problem.inside(given)
     if not np.isfinite(problem.cost(point)):
         msg = f"the data are impossible at the start {dict(zip(likelihood.names, point.tolist(), strict=True))}"
@@ -231,12 +343,7 @@ def maximise(
         n_calls, n_refits = n_calls + minuit.nfcn, n_refits + 1
         if minuit.valid or not minuit.fval >= best.fval:  # so that NaN is never the best
             best = minuit
-    return _result(problem, best, n_calls - best.nfcn, n_refits, hesse=hesse, minos=wanted)
-
-
-def guesses(likelihood: Likelihood) -> NDArray[np.float64]:
-    """Return where fits start: (n_par,) guesses of the parameters, or their nominal values."""
-    return np.array([p.nominal if p.fit_guess is None else p.fit_guess for p in likelihood.parameters])
+    return _result(problem, best, n_calls - best.nfcn, n_refits, hesse=hesse, minos=minos)
 
 
 @dataclass(frozen=True)
@@ -265,7 +372,7 @@ class _Problem:
         if not likelihood.parameters:
             msg = "every parameter is fixed: there is nothing to fit"
             raise InputError(msg)
-        _check_names(limits or {}, likelihood)
+        check_names(limits or {}, likelihood)
         shape = np.shape(likelihood.terms(start, data).total)
         if shape != ():
             msg = f"a fit takes one data set at a time, not an array of {shape} of them"
@@ -279,14 +386,11 @@ class _Problem:
 
         low, high = [], []
         for parameter in likelihood.parameters:
-            ends = (limits or {}).get(parameter.name, parameter.fit_limits) or (None, None)
-            low.append(-np.inf if ends[0] is None else float(ends[0]))
-            high.append(np.inf if ends[1] is None else float(ends[1]))
-            if not low[-1] < high[-1]:
-                msg = f"the limits of {parameter.name!r} must be (low, high), not {ends!r}; hold a parameter with fix"
-                raise InputError(msg)
+            ends = limits_of(parameter, limits)
+            low.append(ends[0])
+            high.append(ends[1])
         around = zip(likelihood.parameters, start.tolist(), strict=True)
-        first = [steps.get(p.name, _step(p.bounds, p.constraint, value)) for p, value in around]
+        first = [steps.get(p.name, first_step(p, value)) for p, value in around]
         precision = likelihood.precision
         if tolerance is None:  # where less than double precision, a distance below 0.001 is noise
             tolerance = 0.001 if precision <= _DOUBLE else 1.0
@@ -377,17 +481,11 @@ def _put_onto_limits(problem: _Problem, minuit: Minuit) -> NDArray[np.bool_]:
     return at_limit
 
 
-def _step(bounds: tuple[float, float] | None, constraint: float | None, value: float) -> float:
-    """Return a first step: the constraint, or a twentieth of the range of interest."""
-    if constraint is not None:
-        return constraint
-    return (bounds[1] - bounds[0]) / 20.0 if bounds is not None else 0.1 * max(abs(value), 1.0)
-
-
-def _check_names(names: Sequence[str] | Mapping[str, object], likelihood: Likelihood) -> None:
-    for name in names:
-        if name not in likelihood.names:
-            msg = f"the likelihood has no parameter {name!r}.{did_you_mean(name, likelihood.names)}"
+def check_fit_options(options: Mapping[str, object]) -> None:
+    """Raise `UnknownNameError` unless these are options of `maximise` that profiles and intervals may give to it."""
+    for option in options:
+        if option not in FIT_OPTIONS:
+            msg = f"fits have no option {option!r}.{did_you_mean(option, FIT_OPTIONS)}"
             raise UnknownNameError(msg)
 
 

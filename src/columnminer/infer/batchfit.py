@@ -18,7 +18,7 @@ from columnminer.infer.batches import pick
 from columnminer.infer.fit import check_fit_options, maximise
 from columnminer.infer.free import check_names, free_names, guesses, index_names, not_fittable
 from columnminer.infer.indices import best_indices, nearest_anchors
-from columnminer.infer.newton import DISTANCE, Climbed, climb, solve
+from columnminer.infer.newton import DISTANCE, Climbed, climb, covariances
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from columnminer.infer.free import Limits
     from columnminer.infer.likelihood import Likelihood
 
-__all__ = ["BatchFitter", "FitBatch", "fit_batch"]
+__all__ = ["BatchFitter", "FitBatch", "fit_batch", "signal_estimate"]
 
 logger = logging.getLogger(__name__)
 
@@ -80,11 +80,7 @@ class FitBatch:
     @property
     def covariance(self) -> NDArray[np.float64]:
         """(n, n_par, n_par) inverse of the second derivatives of -log L; NaN for parameters that are held."""
-        n_par = len(self.parameter_names)
-        matrix, free = inner(-self.hessian, self.held)
-        unit = np.broadcast_to(np.eye(n_par), matrix.shape)
-        columns = [solve(matrix, unit[:, i])[0] for i in range(n_par)]
-        return np.where(free, np.stack(columns, axis=-1), np.nan)
+        return covariances(self.hessian, self.held)
 
     @property
     def errors(self) -> NDArray[np.float64]:
@@ -156,6 +152,55 @@ def fit_batch(
             (~found.converged).sum(),
         )
     return found
+
+
+def signal_estimate(
+    likelihood: Likelihood,
+    name: str,
+    data: Any = None,
+    *,
+    background: float = 0.0,
+    steps: int = 1,
+    limits: Limits | None = None,
+    **fixed: ArrayLike,
+) -> NDArray[np.float64]:
+    r"""Return where the best fits are in perturbation theory around the background alone: good points to start from.
+
+    With the signal parameter at `background` all others are fitted; from there Newton steps :math:`-H^{-1} g` are taken
+    in all parameters, inside the limits. The first is the score test's estimate of the signal (C. R. Rao, Math. Proc.
+    Camb. Phil. Soc. 44 (1948) 50).
+
+    Parameters
+    ----------
+    likelihood, data, limits, **fixed
+        See `fit_batch`.
+    name
+        The signal parameter.
+    background
+        Its value without a signal.
+    steps
+        Newton steps to take.
+
+    Returns
+    -------
+    points : numpy.ndarray
+        (n, n_par) for many data sets, or (n_par,) for a single one.
+
+    Raises
+    ------
+    UnknownNameError, InputError, MissingError
+        See `fit_batch`.
+    """
+    check_names([name, *fixed], likelihood)
+    if name not in free_names(likelihood, fixed):
+        msg = f"{name!r} is held, so that there is no signal to estimate"
+        raise InputError(msg)
+    given = likelihood.data if data is None else likelihood.as_data(data)
+    fitter = BatchFitter(likelihood, given, held=fixed, limits=limits)
+    points = fitter(fitter.start({name: background}), held=[name]).values
+    names = [other for other in free_names(likelihood, fixed) if other not in index_names(likelihood)]
+    found = climb(likelihood, points, names, given, shared=fitter.shared, limits=limits, max_steps=steps)
+    return found.points[0] if fitter.shared else found.points
 
 
 class BatchFitter:
@@ -274,9 +319,7 @@ class BatchFitter:
         )
         return fits if fits.converged.all() else self._by_minuit(fits, names, data)
 
-    def _climb(
-        self, points: NDArray[np.float64], names: Sequence[str], data: Any, distance: float
-    ) -> Climbed:
+    def _climb(self, points: NDArray[np.float64], names: Sequence[str], data: Any, distance: float) -> Climbed:
         return climb(
             self.likelihood,
             points,
@@ -334,11 +377,3 @@ class BatchFitter:
             gradient=gradient,
             hessian=hessian,
         )
-
-
-def inner(
-    matrix: NDArray[np.float64], held: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return matrices (n, k, k) with the rows and columns of held parameters those of unity, and which are not held."""
-    free = ~held[:, :, None] & ~held[:, None, :]
-    return np.where(free, matrix, 0.0) + held[:, :, None] * np.eye(held.shape[1]), free

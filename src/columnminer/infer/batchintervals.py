@@ -9,20 +9,20 @@ from where the tangent of their last fit leads.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from columnminer.errors import InputError
-from columnminer.infer.batches import pick
-from columnminer.infer.batchfit import BatchFitter, FitBatch, fit_batch, inner
-from columnminer.infer.free import first_step, free_names
+from columnminer.infer.batchfit import BatchFitter, FitBatch
+from columnminer.infer.free import first_step
 from columnminer.infer.intervals import Kind, Range, asymptotic_threshold, check_parameter, check_question, search_range
-from columnminer.infer.newton import solve
+from columnminer.infer.newton import inner, solve
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from numpy.typing import ArrayLike, NDArray
 
     from columnminer.infer.likelihood import Likelihood
@@ -142,8 +142,9 @@ def interval_batch(
         raise InputError(msg)
     reference = None
     if best_fit_args is not None and dict(best_fit_args) != held:
-        reference = fit_batch(likelihood, data, start=start, **options, **best_fit_args).log_likelihood
-    search = _Search(fitter, name, best, reference, threshold, (low, high), kind)
+        others = BatchFitter(likelihood, data, held=best_fit_args, **options)
+        reference = others(others.start(start)).log_likelihood
+    search = _Search(fitter, name, kind, (low, high), threshold, best, reference)
     left = np.arange(len(best))
     for _ in range(_REPEATS):
         search.run(left)
@@ -158,27 +159,30 @@ def interval_batch(
     )
 
 
+@dataclass
 class _Search:
     """The ends of the intervals of n toys, (n, 2): a task is one end of one toy, of number 2 toy + side."""
 
-    def __init__(
-        self,
-        fitter: BatchFitter,
-        name: str,
-        best: FitBatch,
-        reference: NDArray[np.float64] | None,
-        threshold: Threshold,
-        bounds: tuple[float, float],
-        kind: Kind,
-    ) -> None:
-        self.fitter, self.name, self.best, self.reference, self.kind = fitter, name, best, reference, kind
-        self.column, self.bounds = fitter.likelihood.names.index(name), bounds
-        self._threshold = threshold
-        n = len(best)
+    fitter: BatchFitter
+    name: str
+    kind: Kind
+    bounds: tuple[float, float]
+    threshold: Threshold
+    best: FitBatch
+    reference: NDArray[np.float64] | None
+    ends: NDArray[np.float64] = field(init=False)
+    what: NDArray[np.str_] = field(init=False)
+    valid: NDArray[np.bool_] = field(init=False)
+    by_minuit: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        n, n_par = self.best.values.shape
+        self.column = self.fitter.likelihood.names.index(self.name)
         self.ends, self.what = np.full((n, 2), np.nan), np.full((n, 2), "empty", dtype="<U8")
-        self.valid, self.by_minuit = best.converged.copy(), np.zeros(n, dtype=np.int64)
-        self.last, self.tangent = np.zeros((2 * n, best.values.shape[1])), np.zeros((2 * n, best.values.shape[1]))
-        self.met, self.met_at = np.full(2 * n, -np.inf), np.zeros((2 * n, best.values.shape[1]))
+        self.valid, self.by_minuit = self.best.converged.copy(), np.zeros(n, dtype=np.int64)
+        # Of each task: where its last fit ended and leads, and the best point met.
+        self.last, self.tangent = np.zeros((2 * n, n_par)), np.zeros((2 * n, n_par))
+        self.met, self.met_at = np.full(2 * n, -np.inf), np.zeros((2 * n, n_par))
 
     def run(self, toys: NDArray[np.int64]) -> None:
         """Find the ends of these toys."""
@@ -211,9 +215,9 @@ class _Search:
                 self.ends[toys[all_of_it], side], self.what[toys[all_of_it], side] = limit, "limit"
         asked = [side for side in range(2) if self.kind != ("upper", "lower")[side]]
         rows = np.flatnonzero(there & ~all_of_it)
-        side = np.tile(asked, len(rows))
+        sides = np.tile(asked, len(rows))
         rows = np.repeat(rows, len(asked))
-        self._outwards(2 * toys[rows] + side, at[rows], inside[rows], width[rows])
+        self._outwards(2 * toys[rows] + sides, at[rows], inside[rows], width[rows])
 
     def _outwards(
         self,
@@ -245,20 +249,22 @@ class _Search:
                 break
         found = np.flatnonzero(what == "crossing")
         ends[found] = self._crossings(
-            tasks[found], outside[found], f_outside[found], inside[found], f_inside[found], _RESOLUTION * width[found]
+            tasks[found],
+            (outside[found], f_outside[found]),
+            (inside[found], f_inside[found]),
+            _RESOLUTION * width[found],
         )
         self.ends[tasks // 2, side], self.what[tasks // 2, side] = ends, what
 
     def _crossings(
         self,
         tasks: NDArray[np.int64],
-        x1: NDArray[np.float64],
-        f1: NDArray[np.float64],
-        x2: NDArray[np.float64],
-        f2: NDArray[np.float64],
+        outside: tuple[NDArray[np.float64], NDArray[np.float64]],
+        inside: tuple[NDArray[np.float64], NDArray[np.float64]],
         resolution: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Return where the excess vanishes between x1 and x2, at which it has different signs."""
+        """Return where the excess vanishes between two values, given with the excess there, of different signs."""
+        (x1, f1), (x2, f2) = outside, inside
         end = np.full(len(tasks), np.nan)
         left = np.arange(len(tasks))
         with np.errstate(all="ignore"):
@@ -308,7 +314,7 @@ class _Search:
     ) -> NDArray[np.float64]:
         """Return the difference of the square roots of t and its threshold."""
         most = self.best.log_likelihood if self.reference is None else self.reference
-        allowed = self._threshold(values) if callable(self._threshold) else self._threshold
+        allowed = self.threshold(values) if callable(self.threshold) else self.threshold
         t = 2.0 * (most[toys] - log)
         return np.asarray(np.sqrt(np.maximum(t, 0.0)) - np.sqrt(np.maximum(allowed, 0.0)))
 
@@ -323,12 +329,12 @@ class _Search:
             return toys
         again = self.fitter(self.met_at[2 * toys + side], rows=toys)
         larger = again.log_likelihood > self.best.log_likelihood[toys] + slack
-        changed = {}
-        for field in ("values", "log_likelihood", "converged", "by_minuit", "held", "gradient", "hessian"):
-            changed[field] = getattr(self.best, field).copy()
-            changed[field][toys[larger]] = getattr(again, field)[larger]
+        changed: dict[str, Any] = {}
+        for what in ("values", "log_likelihood", "converged", "by_minuit", "held", "gradient", "hessian"):
+            changed[what] = getattr(self.best, what).copy()
+            changed[what][toys[larger]] = getattr(again, what)[larger]
         self.best = replace(self.best, **changed)
-        return toys[larger]  # others met a point beyond the limits, which the best fit may not take
+        return np.asarray(toys[larger])  # others met a point beyond the limits, which the best fit may not take
 
     def _tangents(
         self, points: NDArray[np.float64], hessian: NDArray[np.float64], held: NDArray[np.bool_]

@@ -61,9 +61,7 @@ def by_differences(likelihood: Likelihood, points: NDArray[np.float64], data: An
     return Derivatives(value, gradient, 0.5 * (hessian + np.swapaxes(hessian, -1, -2)))
 
 
-def _cells(
-    likelihood: Likelihood, points: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _cells(likelihood: Likelihood, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return between which values (..., n_par) log L is smooth around points."""
     low, high = np.full(points.shape, -np.inf), np.full(points.shape, np.inf)
     for i, parameter in enumerate(likelihood.parameters):

@@ -6,10 +6,10 @@ active-set method (Nocedal and Wright, Numerical Optimization, 2nd ed., section 
 the box stays there, and the others are solved for again. Where H is not negative definite its eigenvalues are taken by
 their size, so that the step goes up. A step that does not go up is shortened.
 
-The box is where log L is smooth: between the fit limits, and between the neighbouring kinks. At a kink that the parabola
-wants to pass, the next cell is looked into. If log L falls there, too, the maximum is at the kink. (The derivative
-along one parameter, on one side of its kink, does not depend on which side of *their* kinks others are looked at, as
-log L is continuous: each parameter can be asked for itself.)
+The box is where log L is smooth: between the fit limits, and between the neighbouring kinks. At a kink that the
+parabola wants to pass, the next cell is looked into. If log L falls there, too, the maximum is at the kink. (The
+derivative along one parameter, on one side of its kink, does not depend on which side of *their* kinks others are
+looked at, as log L is continuous: each parameter can be asked for itself.)
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from columnminer.infer.free import Limits
     from columnminer.infer.likelihood import Likelihood
 
-__all__ = ["DISTANCE", "Climbed", "climb", "solve"]
+__all__ = ["DISTANCE", "Climbed", "climb", "covariances", "inner", "solve"]
 
 DISTANCE = 1e-9
 """Expected distance to the maximum of log L at which a row has arrived."""
@@ -59,6 +59,8 @@ class Climbed:
         (n, n_par) whether a parameter did not move, or ended at a limit or a kink.
     gradient, hessian : numpy.ndarray
         (n, n_par) and (n, n_par, n_par) derivatives of log L there, in all parameters.
+    n_calls : numpy.ndarray
+        (n,) evaluations of the likelihood and its derivatives.
     """
 
     points: NDArray[np.float64]
@@ -67,6 +69,7 @@ class Climbed:
     held: NDArray[np.bool_]
     gradient: NDArray[np.float64]
     hessian: NDArray[np.float64]
+    n_calls: NDArray[np.int64]
 
 
 def climb(
@@ -112,7 +115,7 @@ def climb(
     box = _Box.of(likelihood, columns, limits, points, data if shared else pick(data, np.arange(1)))
     points[:, columns] = np.clip(points[:, columns], box.low, box.high)
     with np.errstate(all="ignore"):  # impossible points show in what comes back
-        return _climb(likelihood, points, columns, data, shared, box, distance, max_steps)
+        return _climb(likelihood, points, columns, data, box, shared=shared, distance=distance, max_steps=max_steps)
 
 
 def _climb(
@@ -120,8 +123,9 @@ def _climb(
     points: NDArray[np.float64],
     columns: NDArray[np.int64],
     data: Any,
-    shared: bool,
     box: _Box,
+    *,
+    shared: bool,
     distance: float,
     max_steps: int,
 ) -> Climbed:
@@ -134,6 +138,7 @@ def _climb(
         held=np.ones((n, n_par), dtype=bool),
         gradient=found.gradient.copy(),
         hessian=found.hessian.copy(),
+        n_calls=np.ones(n, dtype=np.int64),
     )
     width = np.array([likelihood.parameters[i].width or 0.0 for i in columns])
     radius, turned = np.full(n, _LONGEST), np.zeros(n, dtype=bool)
@@ -151,7 +156,8 @@ def _climb(
         look = (beyond != 0.0).any(axis=1) & ~turned & (near | (turn == 0))
         done = near & ~look
         if done.any():
-            _store(end, rows[done], here[done], _pick(found, done), columns, step.held[done])
+            _store(end, rows[done], here[done], _pick(found, done))
+            end.held[rows[done][:, None], columns] = step.held[done]
             end.arrived[rows[done]] = step.definite[done]
             left = ~done
             rows, here, found, radius, turned, look, x, low, high, beyond, step = (
@@ -168,6 +174,7 @@ def _climb(
         passed = np.where(passing & (target == low) & (low > box.low), -np.inf, passed)
         target = np.where(look[:, None], x, target)
         passed = np.where(look[:, None], beyond, passed)
+        end.n_calls[rows] += 1
         there = here.copy()
         there[:, columns] = np.where(passed != 0.0, np.nextafter(target, passed), target)
         tried = likelihood.derivatives(there, data)
@@ -177,7 +184,8 @@ def _climb(
         length = fraction * step.length
         radius = np.where(look, radius, np.where(up, np.maximum(radius, 2.0 * length), 0.25 * length))
         turned = look | (turned & ~up)
-    _store(end, rows, here, found, columns, np.zeros((len(rows), len(columns)), dtype=bool))
+    _store(end, rows, here, found)
+    end.held[rows[:, None], columns] = False
     end.points[:, columns] = box.tidy(end.points[:, columns])
     return end
 
@@ -249,11 +257,27 @@ def _step(
 
 
 def solve(matrix: NDArray[np.float64], pull: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return solutions (n, k) of linear equations with eigenvalues taken by their size, and whether those are positive."""
+    """Return solutions (n, k) of equations with eigenvalues taken by their size, and whether those are positive."""
     size, vectors = np.linalg.eigh(matrix)
     largest = np.abs(size).max(axis=1, keepdims=True)
     along = np.einsum("nji,nj->ni", vectors, pull) / np.maximum(np.abs(size), _FLAT * largest + 1e-300)
     return np.einsum("nij,nj->ni", vectors, along), size[:, 0] >= _INDEFINITE * largest[:, 0]
+
+
+def covariances(hessian: NDArray[np.float64], held: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the inverse of -H in the parameters that are not held (n, n_par), NaN for the others."""
+    matrix, free = inner(-hessian, held)
+    usable = np.isfinite(matrix).all(axis=(1, 2))
+    inverse = np.full(matrix.shape, np.nan)
+    for i, unit in enumerate(np.eye(held.shape[1])):
+        inverse[usable, :, i] = solve(matrix[usable], np.broadcast_to(unit, (usable.sum(), len(unit))))[0]
+    return np.where(free, inverse, np.nan)
+
+
+def inner(matrix: NDArray[np.float64], held: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return matrices (n, k, k) with the rows and columns of held parameters those of unity, and which are not held."""
+    free = ~held[:, :, None] & ~held[:, None, :]
+    return np.where(free, matrix, 0.0) + held[:, :, None] * np.eye(held.shape[1]), free
 
 
 @dataclass(frozen=True)
@@ -339,14 +363,6 @@ def _either(first: NDArray[np.bool_], one: Derivatives, other: Derivatives) -> D
     )
 
 
-def _store(
-    end: Climbed,
-    rows: NDArray[np.int64],
-    here: NDArray[np.float64],
-    found: Derivatives,
-    columns: NDArray[np.int64],
-    held: NDArray[np.bool_],
-) -> None:
+def _store(end: Climbed, rows: NDArray[np.int64], here: NDArray[np.float64], found: Derivatives) -> None:
     end.points[rows], end.values[rows] = here, found.value
     end.gradient[rows], end.hessian[rows] = found.gradient, found.hessian
-    end.held[rows[:, None], columns] = held

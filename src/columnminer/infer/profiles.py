@@ -266,7 +266,8 @@ class ConditionalFits:
 
         That is its standard error, if there is one; a best fit at a limit has none, and distances are tried.
         """
-        error = dict(zip(self.best.parameter_names, self.best.errors.tolist(), strict=True)).get(self._names[0], np.nan)
+        errors: dict[str, float] = dict(zip(self.best.parameter_names, self.best.errors.tolist(), strict=True))
+        error = errors.get(self._names[0], np.nan)
         if np.isfinite(error) and error > 0.0:
             return error
         centre, step = float(self.centre[0]), self._inwards()

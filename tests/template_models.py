@@ -1,4 +1,4 @@
-"""Template likelihoods like those of dark matter searches, small and quick."""
+"""Template likelihoods small enough to be written out with numpy and scipy, in one and two dimensions."""
 
 from __future__ import annotations
 
@@ -7,35 +7,64 @@ import numpy as np
 from columnminer.infer.templates import TemplateLikelihood, TemplateSource
 from columnminer.model.parameters import Parameter
 
-ANCHORS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+RATE = Parameter("er_rate", 1.0, kind="rate", constraint=0.2, fit_limits=(0.0, None))
+SIGNAL = Parameter("wimp_rate", 1.0, kind="rate", fit_limits=(0.0, None))
+EFFICIENCY = Parameter("efficiency", 1.0, kind="efficiency", constraint=0.1, fit_limits=(0.0, 10.0))
+SHIFT = Parameter(
+    "shift",
+    0.0,
+    kind="shape",
+    constraint="stats.uniform(loc=-2, scale=4)",
+    anchors=(-2.0, -1.0, 0.5, 2.0),
+    fit_limits=(-2.0, 2.0),
+)
+WIDTH = Parameter("width", 1.0, kind="shape", anchors=(0.5, 1.0, 2.0), constraint=0.3)
+MODE = Parameter("mode", 1.0, kind="index", anchors=(0.0, 1.0, 2.0))
+LIVETIME = Parameter("livetime", 2.0, kind="livetime", fittable=False)
+MASS = Parameter("mass", 50.0, kind="needs_reinit", fittable=False)
 
 
-def wimps(n_background=130.0, shape_kind="shape"):
-    """A signal of 15 events over a background whose shape has anchors, and a flat one: four parameters."""
-    edges = np.linspace(0.0, 1.0, 16)
-    x, y = np.meshgrid(*[0.5 * (edges[1:] + edges[:-1])] * 2, indexing="ij")
+def templates(rng, *shape, n_anchor_axes=0):
+    """Random probabilities of bins, some of them zero."""
+    values = rng.random(shape) * (rng.random(shape[n_anchor_axes:]) > 0.1)
+    axes = tuple(range(n_anchor_axes, len(shape)))
+    return values / values.sum(axis=axes, keepdims=True)
 
-    def normalised(density):
-        return density / density.sum(axis=(-2, -1), keepdims=True)
 
-    signal = normalised(np.exp(-(((x - 0.4) / 0.15) ** 2) - ((y - 0.3) / 0.1) ** 2) + 1e-6)
-    shapes = [np.exp(-x * (1.0 + 0.3 * a + 0.05 * a * a)) * (1.0 + 0.3 * y * (1.0 + 0.2 * a)) for a in ANCHORS]
+def likelihood(seed=1, bins=(5, 4), *, binned=False, name="sr0", **options):
+    """Two sources, one with two shape parameters and one with an index, in a livetime other than nominal."""
+    rng = np.random.default_rng(seed)
     sources = [
-        TemplateSource("signal", signal, np.array(15.0), rate="mu"),
         TemplateSource(
-            "background",
-            normalised(np.stack(shapes)),
-            n_background * np.array([0.93, 0.96, 1.0, 1.02, 1.05]),
-            shapes=("shape",),
-            rate="background_rate",
+            "er",
+            templates(rng, 4, 3, *bins, n_anchor_axes=2),
+            rng.uniform(20.0, 40.0, (4, 3)),
+            ("shift", "width"),
+            "er_rate",
         ),
-        TemplateSource("flat", normalised(np.ones_like(x)), np.array(10.0), rate="flat_rate"),
+        TemplateSource(
+            "wimp",
+            templates(rng, 3, *bins, n_anchor_axes=1),
+            rng.uniform(5.0, 10.0, 3),
+            ("mode",),
+            "wimp_rate",
+            "efficiency",
+        ),
     ]
-    constraint = None if shape_kind == "index" else 1.0
-    parameters = [
-        Parameter("mu", 1.0, kind="rate", fit_limits=(0.0, None)),
-        Parameter("background_rate", 1.0, kind="rate", fit_limits=(0.0, None), constraint=0.1),
-        Parameter("flat_rate", 1.0, kind="rate", fit_limits=(0.0, None), constraint=0.2),
-        Parameter("shape", 0.0, kind=shape_kind, anchors=ANCHORS, fit_limits=(-2.0, 2.0), constraint=constraint),
-    ]
-    return TemplateLikelihood("search", {"x": edges, "y": edges}, sources, parameters).constrained()
+    axes = {f"x{i}": np.concatenate([[0.0], np.cumsum(rng.uniform(0.5, 2.0, n))]) for i, n in enumerate(bins)}
+    parameters = [SIGNAL, RATE, EFFICIENCY, SHIFT, WIDTH, MODE, LIVETIME]
+    return TemplateLikelihood(name, axes, sources, parameters, binned=binned, exposures={"livetime": 1.5}, **options)
+
+
+def random_points(like, rng, n):
+    """Points within the anchors, the index at one of its own."""
+    columns = {
+        "wimp_rate": rng.uniform(0.1, 3.0, n),
+        "er_rate": rng.uniform(0.5, 1.5, n),
+        "efficiency": rng.uniform(0.5, 1.5, n),
+        "shift": rng.uniform(-2.0, 2.0, n),
+        "width": rng.uniform(0.5, 2.0, n),
+        "mode": rng.integers(0, 3, n).astype(float),
+        "livetime": rng.uniform(1.0, 3.0, n),
+    }
+    return np.column_stack([columns[name] for name in like.names])

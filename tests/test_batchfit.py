@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from analytic_likelihoods import Curve, Gaussian, OnOff, kinked
 from scipy.stats import kstest, norm
-from template_models import wimps
+from wimp_templates import wimps
 
 from columnminer.errors import InputError, MissingError, UnknownNameError
 from columnminer.infer.batches import pick, stack

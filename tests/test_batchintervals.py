@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from analytic_likelihoods import Curve, Gaussian, OnOff, kinked
 from scipy.stats import binomtest, chi2, norm
-from template_models import wimps
+from wimp_templates import wimps
 
 from columnminer.errors import InputError, UnknownNameError
 from columnminer.infer.batches import pick

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from analytic_likelihoods import Curve, Gaussian
-from template_models import ANCHORS, wimps
+from wimp_templates import ANCHORS, wimps
 
 from columnminer.errors import InputError
 from columnminer.infer.batches import pick

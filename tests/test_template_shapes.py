@@ -20,6 +20,10 @@ CONTENTS = np.random.default_rng(1).uniform(0.5, 2.0, (5, 3))
 SPACE = {"x": X, "y": Y}
 
 
+def volumes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.multiply.outer(np.diff(x), np.diff(y))
+
+
 @pytest.fixture
 def histogram() -> Histogram:
     return Histogram(("x", "y"), (X, Y), CONTENTS)
@@ -48,7 +52,15 @@ def test_edges_in_single_precision_leave_a_sum_of_one() -> None:
     single = Histogram(("x",), (fine.astype(np.float32),), np.eye(1, 100, 3, dtype=np.float32)[0])
     shape = shape_in({"x": fine}, single)
     assert abs((shape.density * np.diff(fine)).sum() - 1) > 1e-4  # the width of that bin is rounded
-    assert shape.probability.sum() == pytest.approx(1, abs=1e-12)
+    assert shape.probability_in([fine]).sum() == pytest.approx(1, abs=1e-12)
+    assert shape.probability.sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_a_density_is_kept_between_edges_that_differ_by_rounding(histogram: Histogram) -> None:
+    shape = shape_in(SPACE, histogram)
+    np.testing.assert_array_equal(
+        shape.probability_in([X * (1 + 1e-12), Y]), shape.density * volumes(X * (1 + 1e-12), Y)
+    )
 
 
 def test_densities_become_events_before_they_are_normalised(histogram: Histogram) -> None:

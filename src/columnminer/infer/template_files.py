@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Histogram", "read_histogram", "write_histograms"]
+__all__ = ["Histogram", "bin_volumes", "read_histogram", "write_histograms"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Histogram:
     @property
     def volumes(self) -> NDArray[Any]:
         """Volume of each bin, (*n_bins)."""
-        return functools.reduce(np.multiply, np.ix_(*[np.diff(e) for e in self.edges]))
+        return bin_volumes(self.edges)
 
     def centres(self, axis: int = 0) -> NDArray[Any]:
         """Return the middles of the bins along one axis."""
@@ -124,6 +124,11 @@ class Histogram:
     def filled(self, contents: ArrayLike) -> Histogram:
         """Return the same axes with other contents."""
         return Histogram(self.names, self.edges, np.asarray(contents))
+
+
+def bin_volumes(edges: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return the volume of each bin, (*n_bins), between edges along each axis."""
+    return functools.reduce(np.multiply, np.ix_(*[np.diff(e) for e in edges]))
 
 
 def read_histogram(path: str | os.PathLike[str], name: str | None = None) -> Histogram:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import FileFormatError, InputError
-from columnminer.infer.template_files import Histogram
+from columnminer.infer.template_files import Histogram, bin_volumes
 from columnminer.model.checks import entries, floats, pair
 
 if TYPE_CHECKING:
@@ -42,23 +42,28 @@ class Shape:
     events
         Expected events per unit of exposure.
     edges
-        Of the bins along each axis.
+        Of the bins along each axis, as the template has them.
     density : numpy.ndarray
         (*n_bins) probability density in each bin; all zero where no events are expected.
     """
 
     events: Any
-    edges: tuple[NDArray[np.float64], ...]
+    edges: tuple[NDArray[Any], ...]
     density: NDArray[Any]
 
     @property
     def probability(self) -> NDArray[np.float64]:
-        """(*n_bins) probability of each bin."""
-        volumes = Histogram(tuple("" for _ in self.edges), self.edges, np.zeros_like(self.density)).volumes
-        probability = np.asarray(self.density * volumes, dtype=np.float64)
+        """(*n_bins) probability of each bin, in the precision of the template."""
+        return np.asarray(self.density * bin_volumes(self.edges), dtype=np.float64)
+
+    def probability_in(self, edges: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return the probability of each bin, (*n_bins), whose edges are these but for rounding: the density is kept.
+
+        Where rounded edges change the sum by more than that, it is made one again.
+        """
+        probability = np.asarray(self.density * bin_volumes(edges), dtype=np.float64)
         total = probability.sum()
-        # Where the edges of a template are rounded to single precision, the sum is one but for that.
-        return probability / total if abs(total - 1.0) > _ROUNDING and total > 0.0 else probability
+        return np.asarray(probability / total if abs(total - 1.0) > _ROUNDING and total > 0.0 else probability)
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ def counted(histogram: Histogram, *, in_events_per_bin: bool = True, normalise: 
         msg = f"bin {where} of the template is negative: {histogram.contents[where]:g}"
         raise InputError(msg)
     if not in_events_per_bin:
-        histogram = histogram.filled(histogram.contents * histogram.volumes)
+        histogram = histogram.filled((histogram.contents * histogram.volumes).astype(histogram.contents.dtype))
     if normalise:
         if not histogram.total > 0:
             msg = "a template without events cannot be normalised"
@@ -256,12 +261,12 @@ def shape_in(
             raise InputError(msg)
     histogram = Histogram(histogram.names, tuple(edges), histogram.contents * scale)
     events = histogram.total
-    density = histogram.contents / histogram.volumes
+    density = (histogram.contents / histogram.volumes).astype(histogram.contents.dtype)
     if events > 0:
         density = density / events
     if uniform:
         density = 1.0 / (histogram.volumes * histogram.contents.size)
-    return Shape(events, tuple(space.values()), density)
+    return Shape(events, histogram.edges, density)
 
 
 def _same_edges(seen: NDArray[Any], wanted: NDArray[Any]) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from columnminer.formats.opening import open_reader
     from columnminer.generate.drellyan import DrellYan
     from columnminer.infer.adaptive import AdaptiveHistograms
+    from columnminer.infer.alea import load_alea
     from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
     from columnminer.infer.batchfit import fit_batch, signal_estimate
     from columnminer.infer.batchintervals import interval_batch
@@ -151,6 +152,7 @@ _NAMES = {
     "columnminer.infer.histfactory": ("to_workspace", "write_workspace"),
     "columnminer.infer.geometry": ("distance_contours", "geodesics"),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
+    "columnminer.infer.alea": ("load_alea",),
     "columnminer.infer.adaptive": ("AdaptiveHistograms",),
     "columnminer.infer.asymptotics": ("cls_limit", "cls_values", "discovery"),
     "columnminer.infer.intervals": ("confidence_interval",),
@@ -239,6 +241,7 @@ __all__ = [
     "import_madminer_estimator",
     "interval_batch",
     "learn_variations",
+    "load_alea",
     "load_estimator",
     "load_madminer_setup",
     "observed_limits",

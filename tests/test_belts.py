@@ -104,6 +104,11 @@ def test_belts_of_toys_are_the_exact_ones():
     # t = mu^2 - 2 mu x below zero: there the best fit is 0 however negative x is
     assert found.lower == pytest.approx(np.maximum(mu - np.sqrt(threshold), 0.0), abs=0.03)
     assert found.estimate == "best fit of mu"
+    low, high = found.interval(2.5)
+    assert np.interp(low, mu, found.upper) == pytest.approx(2.5)
+    assert high == 4.0  # accepts it, and the belt goes no farther
+    assert found.interval(0.1)[0] == 0.0
+    assert np.interp(found.interval(1.0)[1], mu, found.lower) == pytest.approx(1.0)
     assert found.values.tolist() == values
 
 

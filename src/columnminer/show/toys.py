@@ -72,7 +72,7 @@ def plot_thresholds(thresholds: NeymanThresholds, *, label: str | None = None, a
                 marker=style.marker,
                 markersize=4,
                 elinewidth=1.0,
-                label=", ".join([f"{level:.4g}", *varied]),
+                label=", ".join([_percent(level), *varied]),
             )
             index += 1
         asymptotic = thresholds.at(level, **dict(thresholds.curves[0].conditions)).asymptotic
@@ -105,17 +105,17 @@ def plot_belt(belt: Belt, *, estimate: float | None = None, label: str | None = 
     right = float(ends.max()) if len(ends) else float(belt.lower.max() + belt.values[-1] - belt.values[0])
     upper = np.minimum(belt.upper, right)
     ax.fill_betweenx(belt.values, belt.lower, upper, color=style.colour, alpha=0.3, linewidth=0.0)
-    ax.plot(belt.lower, belt.values, color=style.colour, label=f"{belt.level:.4g} belt")
+    ax.plot(belt.lower, belt.values, color=style.colour, label=f"{_percent(belt.level)} belt")
     ax.plot(belt.upper, belt.values, color=style.colour)
     if estimate is not None:
         low, high = belt.interval(estimate)
         ax.axvline(estimate, color="0.4", linewidth=0.9, linestyle="--")
-        ax.plot([estimate] * 2, [low, high], color="black", linewidth=3.0, label=f"{low:.3g} to {high:.3g}")
+        ax.plot([estimate] * 2, [low, high], color="black", linewidth=3.0, label=f"[{low:.3g}, {high:.3g}]")
     ax.set_ylim(belt.values[0], belt.values[-1])
     ax.set_xlim(float(belt.lower.min()), right)
     ax.set_xlabel(belt.estimate)
     ax.set_ylabel(f"true {belt.name if label is None else label}")
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower right" if np.isfinite(belt.upper).all() else "upper left")
     return ax
 
 
@@ -138,9 +138,10 @@ def plot_coverage(
     first = next(iter(results.values()))
     ax = axes(ax)
     for level in sorted({result.level for result in results.values()}):
-        ax.axhline(level, color="black", linewidth=1.0, label=f"level {level:.4g}")
+        ax.axhline(level, color="black", linewidth=1.0, label=f"level {_percent(level)}")
     _shares(ax, {name: (result.values, result.share) for name, result in results.items()})
     ax.set_xlabel(f"true {first.name if label is None else label}")
+    ax.margins(y=0.15)  # for the legend
     ax.set_ylabel("coverage")
     ax.legend()
     return ax
@@ -197,13 +198,13 @@ def plot_sensitivity(
     ax
         Where to draw; a new figure by default.
     """
-    ax = axes(ax)
+    ax = axes(ax, (7.4, 4.8))
     x, bands = sensitivity.values, sensitivity.bands
     alone = len(x) == 1
     if alone:
         x, bands = np.array([-0.5, 0.5]), np.repeat(bands, 2, axis=0)
-    ax.fill_between(x, bands[:, 0], bands[:, 4], color=_YELLOW, linewidth=0.0, label="95%")
-    ax.fill_between(x, bands[:, 1], bands[:, 3], color=_GREEN, linewidth=0.0, label="68%")
+    ax.fill_between(x, bands[:, 0], bands[:, 4], color=_YELLOW, linewidth=0.0, label="95% of toys")
+    ax.fill_between(x, bands[:, 1], bands[:, 3], color=_GREEN, linewidth=0.0, label="68% of toys")
     ax.plot(x, bands[:, 2], color="black", linestyle=(0, (5, 2)), label="median")
     if observed is not None:
         data = np.atleast_1d(np.asarray(observed, dtype=np.float64))
@@ -217,8 +218,8 @@ def plot_sensitivity(
     else:
         ax.set_xlabel(sensitivity.along if label is None else label)
     ax.set_xlim(x[0], x[-1])
-    ax.set_ylabel(f"{sensitivity.level:.4g} CL limit on {sensitivity.name}")
-    ax.legend()
+    ax.set_ylabel(f"{_percent(sensitivity.level)} CL limit on {sensitivity.name}")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
 
 
@@ -338,6 +339,10 @@ def plot_toy_fits(
     ax.set_xlabel(names[0] if labels is None else labels[0])
     ax.set_ylabel(names[1] if labels is None else labels[1])
     return ax
+
+
+def _percent(level: float) -> str:
+    return f"{100.0 * level:.4g}%"
 
 
 def _shares(ax: Axes, results: Mapping[str, tuple[NDArray[np.float64], Share]], *, line: bool = False) -> None:

@@ -66,9 +66,25 @@ class Belt:
     level: float
 
     def interval(self, estimate: float) -> tuple[float, float]:
-        """Return the first and the last true value of the belt that accepts an estimate; NaN where none does."""
-        accepting = self.values[(self.lower <= estimate) & (estimate <= self.upper)]
-        return (float(accepting[0]), float(accepting[-1])) if len(accepting) else (np.nan, np.nan)
+        """Return the first and the last true value that accepts an estimate; NaN where none does.
+
+        Between true values the ends of the belt are interpolated linearly.
+        """
+        accepting = np.flatnonzero((self.lower <= estimate) & (estimate <= self.upper))
+        if not len(accepting):
+            return np.nan, np.nan
+        first, last = int(accepting[0]), int(accepting[-1])
+        return self._crossing(estimate, first, max(first - 1, 0)), self._crossing(
+            estimate, last, min(last + 1, len(self.values) - 1)
+        )
+
+    def _crossing(self, estimate: float, inside: int, outside: int) -> float:
+        """Return where, from one true value to the next, the end of the belt is at the estimate."""
+        if inside == outside:
+            return float(self.values[inside])
+        end = self.upper if estimate > self.upper[outside] else self.lower
+        part = (estimate - end[inside]) / (end[outside] - end[inside])
+        return float(self.values[inside] + part * (self.values[outside] - self.values[inside]))
 
 
 def belt(

@@ -18,7 +18,8 @@ from columnminer.infer.batches import pick
 from columnminer.infer.fit import check_fit_options, maximise
 from columnminer.infer.free import check_names, free_names, guesses, index_names, not_fittable
 from columnminer.infer.indices import best_indices, nearest_anchors
-from columnminer.infer.newton import DISTANCE, Climbed, climb, covariances
+from columnminer.infer.newton import DISTANCE, Climbed, climb
+from columnminer.infer.newton_steps import covariances
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ from columnminer.errors import InputError
 from columnminer.infer.batchfit import BatchFitter, FitBatch
 from columnminer.infer.free import first_step
 from columnminer.infer.intervals import Kind, Range, asymptotic_threshold, check_parameter, check_question, search_range
-from columnminer.infer.newton import inner, solve
+from columnminer.infer.newton_steps import inner, solve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,7 +10,8 @@ from iminuit import Minuit
 
 from columnminer.errors import InputError, MissingError, did_you_mean
 from columnminer.infer.free import check_names, first_step, guesses, limits_of
-from columnminer.infer.newton import DISTANCE, climb, covariances
+from columnminer.infer.newton import DISTANCE, climb
+from columnminer.infer.newton_steps import covariances
 from columnminer.streams import seed_sequence
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import columnminer
 
 SOURCE = Path(columnminer.__file__).parent
 ORDER = [
-    *("errors", "streams", "arithmetic", "momenta", "expressions", "run", "model", "schema", "formats", "generate"),
+    *("errors", "documents", "streams", "arithmetic", "momenta", "expressions", "run", "model", "schema", "formats", "generate"),
     *("observe", "store", "processing", "processor", "sample", "learn", "infer", "toys", "show", "pipeline", "cli"),
 ]
 FILES = sorted(p for p in SOURCE.rglob("*.py") if p.name != "_version.py")

@@ -19,7 +19,7 @@ from columnminer.learn.estimators import load_estimator, trained_members
 from columnminer.pipeline.analysis import Analysis
 from columnminer.pipeline.configuration import AnalysisConfig
 from columnminer.pipeline.describe import describe
-from columnminer.pipeline.document import check_document
+from columnminer.documents import check_document
 from columnminer.pipeline.learning import Draws, _parted
 from columnminer.pipeline.reporting import load_results
 from columnminer.pipeline.results import Spread, load_spread, save_spread

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from columnminer.errors import ColumnMinerError, InputError
-from columnminer.pipeline.document import Section, check_document, read_document
+from columnminer.documents import Section, check_document, read_document
 
 
 class Inner(Section):

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from columnminer.store.combine import combine
     from columnminer.store.eventstore import EventStore
     from columnminer.store.madminer import import_madminer, load_madminer_setup
+    from columnminer.store.madminer_write import export_madminer, save_madminer_setup
     from columnminer.store.samples import Sample
     from columnminer.store.samplestore import SampleStore
 
@@ -103,6 +104,7 @@ _NAMES = {
     "columnminer.store.combine": ("combine",),
     "columnminer.store.eventstore": ("EventStore",),
     "columnminer.store.madminer": ("import_madminer", "load_madminer_setup"),
+    "columnminer.store.madminer_write": ("export_madminer", "save_madminer_setup"),
     "columnminer.store.samples": ("Sample",),
     "columnminer.store.samplestore": ("SampleStore",),
     "columnminer.sample.cross_sections": ("cross_sections",),
@@ -204,6 +206,7 @@ __all__ = [
     "distance_contours",
     "event_information",
     "expected_limits",
+    "export_madminer",
     "export_onnx",
     "fisher_information",
     "fit",
@@ -228,6 +231,7 @@ __all__ = [
     "sample_plain",
     "sample_ratio",
     "sample_test",
+    "save_madminer_setup",
     "to_workspace",
     "write_lhe",
     "write_report",

@@ -79,6 +79,11 @@ if TYPE_CHECKING:
     from columnminer.store.madminer_write import export_madminer, save_madminer_setup
     from columnminer.store.samples import Sample
     from columnminer.store.samplestore import SampleStore
+    from columnminer.toys.belts import belt, poisson_belt, poisson_interval
+    from columnminer.toys.coverage import coverage
+    from columnminer.toys.discovery import discovery_power, toy_significance
+    from columnminer.toys.neyman import NeymanThresholds
+    from columnminer.toys.sensitivity import sensitivity
 
 _NAMES = {
     "columnminer.errors": ("ColumnMinerError", "ColumnMinerWarning"),
@@ -147,6 +152,11 @@ _NAMES = {
     "columnminer.infer.pyhf_likelihood": ("PyhfLikelihood",),
     "columnminer.infer.pyhf_modifiers": ("pyhf_modifier_set",),
     "columnminer.infer.rate": ("RateLikelihood",),
+    "columnminer.toys.belts": ("belt", "poisson_belt", "poisson_interval"),
+    "columnminer.toys.coverage": ("coverage",),
+    "columnminer.toys.discovery": ("discovery_power", "toy_significance"),
+    "columnminer.toys.neyman": ("NeymanThresholds",),
+    "columnminer.toys.sensitivity": ("sensitivity",),
     "columnminer.show.report": ("write_report",),
 }
 
@@ -176,6 +186,7 @@ __all__ = [
     "Metric",
     "MorphingRatioEstimator",
     "NeuralLikelihood",
+    "NeymanThresholds",
     "NormalisationUncertainty",
     "Observable",
     "PDFUncertainty",
@@ -195,14 +206,17 @@ __all__ = [
     "Setup",
     "WeightVariation",
     "__version__",
+    "belt",
     "calibrate",
     "check",
     "cls_limit",
     "cls_values",
     "combine",
     "confidence_interval",
+    "coverage",
     "cross_sections",
     "discovery",
+    "discovery_power",
     "distance_contours",
     "event_information",
     "expected_limits",
@@ -220,6 +234,8 @@ __all__ = [
     "load_madminer_setup",
     "observed_limits",
     "open_reader",
+    "poisson_belt",
+    "poisson_interval",
     "process",
     "product_prior",
     "profile",
@@ -232,7 +248,9 @@ __all__ = [
     "sample_ratio",
     "sample_test",
     "save_madminer_setup",
+    "sensitivity",
     "to_workspace",
+    "toy_significance",
     "write_lhe",
     "write_report",
     "write_workspace",

@@ -238,7 +238,7 @@ def test_a_file_for_each_point_is_written_and_batches_are_joined(tmp_path):
 
 
 def test_other_files_are_no_results(data, tmp_path):
-    with pytest.raises(ColumnMinerError, match="holds no results|no JSON"):
+    with pytest.raises(ColumnMinerError, match=r"holds no results|no JSON"):
         read_alea_results(data / "alea" / "alea_toydata.ii.h5")
     write_alea_result(tmp_path / "r.h5", result(1.0))
     with h5py.File(tmp_path / "r.h5", "a") as file:

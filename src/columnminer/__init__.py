@@ -80,9 +80,12 @@ if TYPE_CHECKING:
     from columnminer.store.samples import Sample
     from columnminer.store.samplestore import SampleStore
     from columnminer.toys.belts import belt, poisson_belt, poisson_interval
+    from columnminer.toys.campaign import Campaign
     from columnminer.toys.coverage import coverage
     from columnminer.toys.discovery import discovery_power, toy_significance
     from columnminer.toys.neyman import NeymanThresholds
+    from columnminer.toys.results import CampaignResults
+    from columnminer.toys.runner import run_campaign
     from columnminer.toys.sensitivity import sensitivity
 
 _NAMES = {
@@ -157,6 +160,9 @@ _NAMES = {
     "columnminer.toys.discovery": ("discovery_power", "toy_significance"),
     "columnminer.toys.neyman": ("NeymanThresholds",),
     "columnminer.toys.sensitivity": ("sensitivity",),
+    "columnminer.toys.campaign": ("Campaign",),
+    "columnminer.toys.results": ("CampaignResults",),
+    "columnminer.toys.runner": ("run_campaign",),
     "columnminer.show.report": ("write_report",),
 }
 
@@ -164,6 +170,8 @@ _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Benchmark",
+    "Campaign",
+    "CampaignResults",
     "ColumnMinerError",
     "ColumnMinerWarning",
     "Coupling",
@@ -241,6 +249,7 @@ __all__ = [
     "profile",
     "project",
     "pyhf_modifier_set",
+    "run_campaign",
     "sample_density",
     "sample_double_ratio",
     "sample_local",

@@ -79,12 +79,16 @@ if TYPE_CHECKING:
     from columnminer.store.combine import combine
     from columnminer.store.eventstore import EventStore
     from columnminer.store.madminer import import_madminer, load_madminer_setup
+    from columnminer.store.madminer_write import export_madminer, save_madminer_setup
     from columnminer.store.samples import Sample
     from columnminer.store.samplestore import SampleStore
     from columnminer.toys.belts import belt, poisson_belt, poisson_interval
+    from columnminer.toys.campaign import Campaign
     from columnminer.toys.coverage import coverage
     from columnminer.toys.discovery import discovery_power, toy_significance
     from columnminer.toys.neyman import NeymanThresholds
+    from columnminer.toys.results import CampaignResults
+    from columnminer.toys.runner import run_campaign
     from columnminer.toys.sensitivity import sensitivity
 
 _NAMES = {
@@ -111,6 +115,7 @@ _NAMES = {
     "columnminer.store.combine": ("combine",),
     "columnminer.store.eventstore": ("EventStore",),
     "columnminer.store.madminer": ("import_madminer", "load_madminer_setup"),
+    "columnminer.store.madminer_write": ("export_madminer", "save_madminer_setup"),
     "columnminer.store.samples": ("Sample",),
     "columnminer.store.samplestore": ("SampleStore",),
     "columnminer.sample.cross_sections": ("cross_sections",),
@@ -161,6 +166,9 @@ _NAMES = {
     "columnminer.toys.discovery": ("discovery_power", "toy_significance"),
     "columnminer.toys.neyman": ("NeymanThresholds",),
     "columnminer.toys.sensitivity": ("sensitivity",),
+    "columnminer.toys.campaign": ("Campaign",),
+    "columnminer.toys.results": ("CampaignResults",),
+    "columnminer.toys.runner": ("run_campaign",),
     "columnminer.show.report": ("write_report",),
 }
 
@@ -168,6 +176,8 @@ _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Benchmark",
+    "Campaign",
+    "CampaignResults",
     "ColumnMinerError",
     "ColumnMinerWarning",
     "Coupling",
@@ -225,6 +235,7 @@ __all__ = [
     "distance_contours",
     "event_information",
     "expected_limits",
+    "export_madminer",
     "export_onnx",
     "fisher_information",
     "fit",
@@ -247,12 +258,14 @@ __all__ = [
     "profile",
     "project",
     "pyhf_modifier_set",
+    "run_campaign",
     "sample_density",
     "sample_double_ratio",
     "sample_local",
     "sample_plain",
     "sample_ratio",
     "sample_test",
+    "save_madminer_setup",
     "sensitivity",
     "signal_estimate",
     "to_workspace",

@@ -276,7 +276,7 @@ def test_what_does_not_fit_together_is_refused():
     with pytest.raises(UnknownNameError, match="at which 'mass'"):
         NeymanThresholds.from_results(one, 0.9, conditions=["mass"])
     with pytest.raises(InputError, match="different parameters of interest"):
-        NeymanThresholds.from_results([one, gaussian_toys(1.0, 100, 1, poi="nu")], 0.9)
+        NeymanThresholds.from_results([one, gaussian_toys(1.0, 100, 1, parameter="nu")], 0.9)
     with pytest.raises(InputError, match="conditions on different names"):
         NeymanThresholds.from_results([one, gaussian_toys(2.0, 100, 1, nominal={"mass": 1.0})], 0.9)
     with pytest.raises(InputError, match="choose one with at"):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from columnminer.formats.opening import open_reader
     from columnminer.generate.drellyan import DrellYan
     from columnminer.infer.adaptive import AdaptiveHistograms
+    from columnminer.infer.alea import load_alea
     from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
     from columnminer.infer.batchfit import fit_batch, signal_estimate
     from columnminer.infer.batchintervals import interval_batch
@@ -160,6 +161,7 @@ _NAMES = {
     "columnminer.infer.geometry": ("distance_contours", "geodesics"),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
     "columnminer.infer.adaptive": ("AdaptiveHistograms",),
+    "columnminer.infer.alea": ("load_alea",),
     "columnminer.infer.asymptotics": ("cls_limit", "cls_values", "discovery"),
     "columnminer.infer.intervals": ("confidence_interval",),
     "columnminer.infer.profiles": ("profile", "project"),
@@ -261,6 +263,7 @@ __all__ = [
     "import_madminer_estimator",
     "interval_batch",
     "learn_variations",
+    "load_alea",
     "load_estimator",
     "load_madminer_setup",
     "observed_limits",

@@ -14,7 +14,7 @@ from columnminer.documents import check_values, read_document, read_mapping
 from columnminer.errors import InputError, UnknownNameError, did_you_mean
 from columnminer.infer.likelihood import Likelihood
 from columnminer.toys.combinations import combinations
-from columnminer.toys.models import AleaModel, SavedModel, at_nominal, fingerprint
+from columnminer.toys.models import AleaFile, SavedModel, at_nominal, fingerprint
 from columnminer.toys.neyman import NeymanThresholds
 from columnminer.toys.patterns import file_name
 from columnminer.toys.plan import check_toy_files, plan_point
@@ -74,7 +74,7 @@ class Campaign:
         self.config = config
         self.folder = folder
         self.name = name
-        self.source: Likelihood | AleaModel | SavedModel
+        self.source: Likelihood | AleaFile | SavedModel
         if given is not None:
             self.source = given
         elif isinstance(config.model, SavedModel):
@@ -84,7 +84,7 @@ class Campaign:
             raise InputError(msg)
         else:
             templates = None if config.template_folder is None else folder / config.template_folder
-            self.source = AleaModel(folder / config.model, templates)
+            self.source = AleaFile(folder / config.model, templates)
 
     @classmethod
     def from_yaml(
@@ -240,7 +240,7 @@ class Campaign:
     def _model(self, nominal: Mapping[str, float], models: dict[str, Likelihood]) -> Likelihood:
         key = json.dumps(sorted(nominal.items()))
         if key not in models:
-            if isinstance(self.source, AleaModel):
+            if isinstance(self.source, AleaFile):
                 models[key] = self.source.load(nominal)
             elif nominal:
                 models[key] = at_nominal(self._model({}, models), nominal)

@@ -92,7 +92,7 @@ def run_campaign(
     """
     out = Path(out).absolute()
     points = campaign.points(seed=seed)
-    document = json.loads(json.dumps(campaign.to_dict(points)))
+    document = json.loads(json.dumps(campaign.to_dict(points, out.parent)))
     document["files"] = _hashes(points, out.parent)
     parts = out.with_name(out.name + ".parts")
     if out.exists() and not replace:
@@ -101,7 +101,7 @@ def run_campaign(
     open_parts(parts, document, resume=resume, replace=replace)
     for i in range(len(points)):
         (parts / f"{i:06d}").mkdir(exist_ok=True)
-    thresholds = [campaign.thresholds(point) for point in points]
+    thresholds = [campaign.thresholds(point, out.parent) for point in points]
     tasks = [
         _Batch(point, i, number, toys, parts, out.parent, thresholds[i], campaign.config.fit_options)
         for i, point in enumerate(points)

@@ -14,7 +14,7 @@ from columnminer.documents import check_values, read_document, read_mapping
 from columnminer.errors import InputError, UnknownNameError, did_you_mean
 from columnminer.infer.likelihood import Likelihood
 from columnminer.toys.combinations import combinations
-from columnminer.toys.models import AleaModel, SavedModel, at_nominal, fingerprint
+from columnminer.toys.models import AleaFile, SavedModel, at_nominal, fingerprint
 from columnminer.toys.neyman import NeymanThresholds
 from columnminer.toys.patterns import file_name
 from columnminer.toys.plan import check_toy_files, plan_point
@@ -74,7 +74,7 @@ class Campaign:
         self.config = config
         self.folder = folder
         self.name = name
-        self.source: Likelihood | AleaModel | SavedModel
+        self.source: Likelihood | AleaFile | SavedModel
         if given is not None:
             self.source = given
         elif isinstance(config.model, SavedModel):
@@ -84,7 +84,7 @@ class Campaign:
             raise InputError(msg)
         else:
             templates = None if config.template_folder is None else folder / config.template_folder
-            self.source = AleaModel(folder / config.model, templates)
+            self.source = AleaFile(folder / config.model, templates)
 
     @classmethod
     def from_yaml(
@@ -240,7 +240,7 @@ class Campaign:
     def _model(self, nominal: Mapping[str, float], models: dict[str, Likelihood]) -> Likelihood:
         key = json.dumps(sorted(nominal.items()))
         if key not in models:
-            if isinstance(self.source, AleaModel):
+            if isinstance(self.source, AleaFile):
                 models[key] = self.source.load(nominal)
             elif nominal:
                 models[key] = at_nominal(self._model({}, models), nominal)
@@ -248,11 +248,18 @@ class Campaign:
                 models[key] = self.source if isinstance(self.source, Likelihood) else self.source.load(self.folder)
         return models[key]
 
-    def thresholds(self, point: Point) -> dict[str, Any]:
+    def thresholds(self, point: Point, folder: Path | None = None) -> dict[str, Any]:
         """Return the threshold of each hypothesis whose confidence interval is asked for: a number or a function.
 
         Thresholds in a file are chosen by the level, by what the hypothesis holds and by the nominal values. None
         stands for the asymptotic one.
+
+        Parameters
+        ----------
+        point
+            Of this campaign.
+        folder
+            Where the file is looked for first, then beside the campaign file.
 
         Raises
         ------
@@ -263,17 +270,22 @@ class Campaign:
         wanted = point.intervals_of
         if self.threshold_function is not None or not isinstance(settings.threshold, str):
             return dict.fromkeys(wanted, self.threshold_function or settings.threshold)
-        path = self.folder / file_name(settings.threshold, point.pattern_values)
+        name = file_name(settings.threshold, point.pattern_values)
+        path = next((f / name for f in (folder, self.folder) if f is not None and (f / name).is_file()), None)
+        if path is None:
+            places = " nor in ".join(str(f) for f in dict.fromkeys((folder, self.folder)) if f is not None)
+            msg = f"{self.name}: the file of thresholds {name} is not in {places}"
+            raise InputError(msg)
         thresholds = NeymanThresholds.from_json(path, kind=settings.kind, dof=settings.dof)
         found = {}
-        for name in wanted:
-            said = {**point.nominal, **point.hypotheses[name]}
+        for hypothesis in wanted:
+            said = {**point.nominal, **point.hypotheses[hypothesis]}
             conditions = {key: value for key, value in said.items() if key in thresholds.grid}
-            found[name] = thresholds.at(settings.level, **conditions)
+            found[hypothesis] = thresholds.at(settings.level, **conditions)
         return found
 
-    def to_dict(self, points: Sequence[Point]) -> dict[str, Any]:
-        """Return all that the results depend on as JSON types: points, fit options, and what tells the models."""
+    def to_dict(self, points: Sequence[Point], folder: Path | None = None) -> dict[str, Any]:
+        """Return all that results in a folder depend on, as JSON types: points, options, marks of the models."""
         prints: dict[str, Any] = {}
         for point in points:
             prints.setdefault(json.dumps(sorted(point.nominal.items())), fingerprint(point.model))
@@ -281,7 +293,8 @@ class Campaign:
             "poi": self.config.poi,
             "fit_options": dict(self.config.fit_options),
             "thresholds": [
-                {name: _described(threshold) for name, threshold in self.thresholds(point).items()} for point in points
+                {name: _described(threshold) for name, threshold in self.thresholds(point, folder).items()}
+                for point in points
             ],
             "models": prints,
             "points": [point.to_dict() for point in points],

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from columnminer.infer.likelihood import Likelihood
 
-__all__ = ["AleaModel", "SavedModel", "at_nominal", "expected_events", "fingerprint", "fittable", "rate_for"]
+__all__ = ["AleaFile", "SavedModel", "at_nominal", "expected_events", "fingerprint", "fittable", "rate_for"]
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -89,8 +89,8 @@ class SavedModel(Section):
 
 
 @dataclass(frozen=True)
-class AleaModel:
-    """A statistical model of alea's.
+class AleaFile:
+    """The file of a statistical model of alea's.
 
     Attributes
     ----------

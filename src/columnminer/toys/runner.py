@@ -92,7 +92,7 @@ def run_campaign(
     """
     out = Path(out).absolute()
     points = campaign.points(seed=seed)
-    document = json.loads(json.dumps(campaign.to_dict(points)))
+    document = json.loads(json.dumps(campaign.to_dict(points, out.parent)))
     document["files"] = _hashes(points, out.parent)
     parts = out.with_name(out.name + ".parts")
     if out.exists() and not replace:
@@ -101,7 +101,7 @@ def run_campaign(
     open_parts(parts, document, resume=resume, replace=replace)
     for i in range(len(points)):
         (parts / f"{i:06d}").mkdir(exist_ok=True)
-    thresholds = [campaign.thresholds(point) for point in points]
+    thresholds = [campaign.thresholds(point, out.parent) for point in points]
     tasks = [
         _Batch(point, i, number, toys, parts, out.parent, thresholds[i], campaign.config.fit_options)
         for i, point in enumerate(points)
@@ -204,8 +204,11 @@ def _make_batch(batch: _Batch) -> None:
 
 def make_toys(point: Point, toys: range) -> Any:
     """Return the toys of these numbers, stacked along the first axis: the same in whatever batch they are made."""
-    seed = seed_sequence(point.settings.seed, "toys", *point.stream)
-    return point.model.simulate_many(seed, np.asarray(toys), dict(point.generate))
+    return point.model.simulate_many(_seed(point), np.asarray(toys), dict(point.generate))
+
+
+def _seed(point: Point) -> np.random.SeedSequence:
+    return seed_sequence(point.settings.seed, "toys", *point.stream)
 
 
 def _toys_of(batch: _Batch) -> Any:
@@ -222,8 +225,7 @@ def _toys_of(batch: _Batch) -> Any:
         path = point.toy_file(batch.folder, batch.number)
         path.parent.mkdir(parents=True, exist_ok=True)
         place = getattr(model, "place", None)  # gives events of templates, of which a cell is enough, a position
-        seed = seed_sequence(point.settings.seed, "places", *point.stream)
-        full = made if place is None else place(made, seed, np.asarray(batch.toys))
+        full = made if place is None else place(made, _seed(point), np.asarray(batch.toys))
         kept = [pick(full, np.asarray(row)) for row in batch.rows]
         write_toys(path, model, kept, generate=dict(point.generate))
     return model.as_data(made)

@@ -14,8 +14,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from columnminer.errors import FileFormatError, InputError, MissingError, TaskError, UnknownNameError
+from columnminer.run.alea_jobs import JobOptions, alea_job_options
 from columnminer.run.jobs import Task, describe_failures, job_states, submit_jobs
 from columnminer.run.resources import Resources
 from columnminer.run.scripts import shipped_template
@@ -437,3 +439,42 @@ def test_records_that_are_none() -> None:
     Path("jobs/toys_000.json").write_text(json.dumps({"system": "local"}))
     with pytest.raises(FileFormatError, match=r"toys_000\.json is no record of a job"):
         job_states("jobs")
+
+
+# What alea's running configurations say.
+
+
+def test_what_alea_asks_of_slurm() -> None:
+    said = {"template_path": None, "hours": 1.5, "mem_per_cpu": 8000, "container": "xenonnt-development.simg"}
+    said |= {"partition": "xenon1t", "qos": "xenon1t", "cpus_per_task": 2, "exclude_nodes": "dali[028-030]"}
+    options = alea_job_options("slurm", said | {"combine_n_jobs": 10})
+    assert options.combine == 10
+    asked = options.resources
+    assert (asked.cores, asked.mebibytes, asked.clock) == (2, Resources(memory="16 GB").mebibytes, "01:30:00")
+    assert (asked.queue, asked.container) == ("xenon1t", "xenonnt-development.simg")
+    assert asked.directives == ("--qos=xenon1t", "--exclude=dali[028-030]")
+
+
+def test_what_alea_asks_of_htcondor(caplog: pytest.LogCaptureFixture) -> None:
+    said = {"request_memory": "8000Mb", "singularity_image": None, "request_disk": 2000, "dagman_retry": 2}
+    options = alea_job_options("htcondor", said)
+    assert options.resources == Resources(memory="8000Mb", directives=("request_disk = 2000MB",))
+    assert "dagman_retry have no meaning here" in caplog.text
+    assert options.combine == 1
+
+
+def test_alea_configurations_as_they_are(shared: Path) -> None:
+    document = yaml.safe_load((shared / "alea" / "configs" / "unbinned_wimp_running.yaml").read_text())
+    slurm = alea_job_options("slurm", document["slurm_configurations"]).resources
+    assert (slurm.clock, slurm.mebibytes, slurm.queue) == ("01:30:00", 7630, "xenon1t")
+    assert alea_job_options("htcondor", document["htcondor_configurations"]).resources.mebibytes == 7630
+    assert alea_job_options("local", document.get("local_configurations")) == JobOptions()
+
+
+def test_what_alea_cannot_ask() -> None:
+    with pytest.raises(InputError, match="slurm_configurations: could not convert"):
+        alea_job_options("slurm", {"hours": "long"})
+    with pytest.raises(InputError, match=r"queue .* cannot be written"):
+        alea_job_options("slurm", {"partition": "a\n#SBATCH --uid=0"})
+    with pytest.raises(UnknownNameError, match="Did you mean 'slurm'"):
+        alea_job_options("slrum", {})

@@ -159,6 +159,24 @@ def _running(workers: int, scheduler: str | None, *, quiet: bool) -> Iterator[Ru
 
 
 @columnminer.command()
+@click.argument("folder", type=_PATH)
+def jobs(folder: Path) -> None:
+    """Tell how the jobs in FOLDER stand: finished, in the queue, or failed, with the ends of their logs."""
+    from columnminer.run.jobs import describe_failures, job_states  # noqa: PLC0415
+
+    if not folder.is_dir():
+        msg = f"{folder} is no folder of jobs"
+        raise click.ClickException(msg)
+    states = job_states(folder)
+    for state in states:
+        done = len(state.job.tasks) - len(state.job.unfinished())
+        number = "" if state.job.number is None else f" ({state.job.system} {state.job.number})"
+        click.echo(f"{state.job.name}{number}: {state.state}, {done} of {len(state.job.tasks)} tasks finished")
+    if failures := describe_failures(states):
+        click.echo(failures)
+
+
+@columnminer.command()
 @click.argument("path", type=_PATH)
 def inspect(path: Path) -> None:
     """Describe a store, samples, an estimator, a set-up, event files, an analysis or a MadMiner file."""

@@ -76,8 +76,14 @@ if TYPE_CHECKING:
     from columnminer.store.combine import combine
     from columnminer.store.eventstore import EventStore
     from columnminer.store.madminer import import_madminer, load_madminer_setup
+    from columnminer.store.madminer_write import export_madminer, save_madminer_setup
     from columnminer.store.samples import Sample
     from columnminer.store.samplestore import SampleStore
+    from columnminer.toys.belts import belt, poisson_belt, poisson_interval
+    from columnminer.toys.coverage import coverage
+    from columnminer.toys.discovery import discovery_power, toy_significance
+    from columnminer.toys.neyman import NeymanThresholds
+    from columnminer.toys.sensitivity import sensitivity
 
 _NAMES = {
     "columnminer.errors": ("ColumnMinerError", "ColumnMinerWarning"),
@@ -103,6 +109,7 @@ _NAMES = {
     "columnminer.store.combine": ("combine",),
     "columnminer.store.eventstore": ("EventStore",),
     "columnminer.store.madminer": ("import_madminer", "load_madminer_setup"),
+    "columnminer.store.madminer_write": ("export_madminer", "save_madminer_setup"),
     "columnminer.store.samples": ("Sample",),
     "columnminer.store.samplestore": ("SampleStore",),
     "columnminer.sample.cross_sections": ("cross_sections",),
@@ -145,6 +152,11 @@ _NAMES = {
     "columnminer.infer.pyhf_likelihood": ("PyhfLikelihood",),
     "columnminer.infer.pyhf_modifiers": ("pyhf_modifier_set",),
     "columnminer.infer.rate": ("RateLikelihood",),
+    "columnminer.toys.belts": ("belt", "poisson_belt", "poisson_interval"),
+    "columnminer.toys.coverage": ("coverage",),
+    "columnminer.toys.discovery": ("discovery_power", "toy_significance"),
+    "columnminer.toys.neyman": ("NeymanThresholds",),
+    "columnminer.toys.sensitivity": ("sensitivity",),
     "columnminer.show.report": ("write_report",),
 }
 
@@ -174,6 +186,7 @@ __all__ = [
     "Metric",
     "MorphingRatioEstimator",
     "NeuralLikelihood",
+    "NeymanThresholds",
     "NormalisationUncertainty",
     "Observable",
     "PDFUncertainty",
@@ -193,17 +206,21 @@ __all__ = [
     "Setup",
     "WeightVariation",
     "__version__",
+    "belt",
     "calibrate",
     "check",
     "cls_limit",
     "cls_values",
     "combine",
     "confidence_interval",
+    "coverage",
     "cross_sections",
     "discovery",
+    "discovery_power",
     "distance_contours",
     "event_information",
     "expected_limits",
+    "export_madminer",
     "export_onnx",
     "fisher_information",
     "fit",
@@ -217,6 +234,8 @@ __all__ = [
     "load_madminer_setup",
     "observed_limits",
     "open_reader",
+    "poisson_belt",
+    "poisson_interval",
     "process",
     "product_prior",
     "profile",
@@ -228,7 +247,10 @@ __all__ = [
     "sample_plain",
     "sample_ratio",
     "sample_test",
+    "save_madminer_setup",
+    "sensitivity",
     "to_workspace",
+    "toy_significance",
     "write_lhe",
     "write_report",
     "write_workspace",

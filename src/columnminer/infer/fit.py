@@ -286,7 +286,7 @@ class _Problem:
                 msg = f"the limits of {parameter.name!r} must be (low, high), not {ends!r}; hold a parameter with fix"
                 raise InputError(msg)
         around = zip(likelihood.parameters, start.tolist(), strict=True)
-        first = [steps.get(p.name, _step(p.bounds, p.constraint, value)) for p, value in around]
+        first = [steps.get(p.name, _step(p.bounds, p.width, value)) for p, value in around]
         precision = likelihood.precision
         if tolerance is None:  # where less than double precision, a distance below 0.001 is noise
             tolerance = 0.001 if precision <= _DOUBLE else 1.0

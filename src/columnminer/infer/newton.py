@@ -56,7 +56,7 @@ def climb(
     """
     data = likelihood.data
     columns = [likelihood.names.index(name) for name in names]
-    scale = np.array([likelihood.parameters[i].constraint or 1.0 for i in columns])
+    scale = np.array([likelihood.parameters[i].width or 1.0 for i in columns])
     difference = max(likelihood.precision, 1e-12) ** (1.0 / 3.0) * scale
     points, arrived = points.copy(), np.zeros(len(points), dtype=bool)
     rows = np.arange(len(points))

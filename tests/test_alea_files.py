@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from analytic_likelihoods import Gaussian, OnOff
 
+import columnminer as cm
 from columnminer.errors import ColumnMinerError, FileFormatError, InputError
-from columnminer.infer.batches import pick
+from columnminer.infer.batches import pick, stack
 from columnminer.infer.events import Events
 from columnminer.model.parameters import Parameter
 from columnminer.toys.alea_files import read_datasets, read_toys, store_real_data, write_datasets, write_toys
@@ -95,40 +96,59 @@ def test_events_of_a_store_come_back_as_events(tmp_path):
     assert second.x.shape == (0, 2)
 
 
-class Terms(Gaussian):
-    """As models of templates are: data by the name of a term, and ancillary measurements."""
-
-    term_names = ("sr0", "sr1")
-
-    def simulate(self, seed, params=None, **by_name):
-        table = np.zeros(4, dtype=[("cs1", float), ("source", int)])
-        return {"sr0": table, "sr1": table[:2], "ancillary": {"nu": 0.1}}
+@pytest.fixture(scope="module")
+def wimps(shared):
+    """The model that the files of alea are of."""
+    path = shared / "alea" / "configs" / "unbinned_wimp_statistical_model.yaml"
+    return cm.load_alea(path, wimp_mass=50, livetime_sr0=0.02, livetime_sr1=0.03)
 
 
-@pytest.fixture
-def terms():
-    return Terms([Parameter("mu", 1.0), Parameter("nu", 0.5, constraint=0.1)], np.eye(2))
+def test_a_model_fits_the_toys_of_alea_as_alea_did(wimps, data):
+    model, theirs = wimps, read_alea_results(data / "alea" / "alea_toymc.ii.h5")
+    toys = [model.as_data(toy) for toy in read_toys(data / "alea" / "alea_toydata.ii.h5", model)]
+    for fits in theirs.fits.values():
+        for i, toy in enumerate(toys):
+            there = dict(zip(theirs.parameter_names, fits.values[i], strict=True))
+            assert model.log_likelihood(there, toy) == pytest.approx(fits.log_likelihood[i], rel=1e-9)
+        ours = cm.fit_batch(model, stack(toys), start=dict(theirs.generate), **fits.held)
+        assert ours.converged.all()
+        assert (ours.log_likelihood > fits.log_likelihood - 1e-4).all()
+    ours = cm.interval_batch(model, theirs.poi, stack(toys), level=0.9)
+    np.testing.assert_allclose(np.stack([ours.lower, ours.upper], axis=1), theirs.intervals, rtol=1e-2, atol=1e-2)
 
 
-def test_real_data_are_stored_beside_toys(terms, tmp_path):
-    observed = {"sr0": np.array([(1.0, 0)], dtype=[("cs1", float), ("source", int)])}
-    observed["sr1"] = observed["sr0"][:0]
-    store_real_data(tmp_path / "data.h5", terms, observed, metadata={"version": "1"})
+def test_toys_of_a_template_model_come_back(wimps, tmp_path):
+    made = [wimps.simulate(i, wimp_rate_multiplier=3.0) for i in range(3)]
+    write_toys(tmp_path / "t.h5", wimps, made, generate={"wimp_rate_multiplier": 3.0})
+    raw = read_datasets(tmp_path / "t.h5")[0]
+    assert list(raw) == ["sr0", "sr1", "ancillary", "generate_values"]
+    assert raw["sr1"].dtype.names == ("cs1", "cs2", "source")
+    assert raw["ancillary"].dtype.names == ("er_band_shift", "er_rate_multiplier", "signal_efficiency")
+    assert list(raw["generate_values"].dtype.names) == PARAMETERS
+    for given, back in zip(made, read_toys(tmp_path / "t.h5", wimps), strict=True):
+        assert wimps.log_likelihood(None, back) == wimps.log_likelihood(None, given)
+
+
+def test_real_data_are_stored_beside_toys(wimps, data, tmp_path):
+    toy = read_datasets(data / "alea" / "alea_toydata.ii.h5")[0]
+    observed = {"sr0": toy["sr0"], "sr1": toy["sr1"]}
+    store_real_data(tmp_path / "data.h5", wimps, observed, metadata={"version": "1"})
     (back,) = read_datasets(tmp_path / "data.h5")
     assert list(back) == ["sr0", "sr1", "ancillary"]
-    np.testing.assert_array_equal(back["sr0"], observed["sr0"])
-    assert back["ancillary"].dtype.names == ("nu",), "those with a constraint"
-    assert back["ancillary"]["nu"] == 0.5, "at the nominal value"
-    store_real_data(tmp_path / "same.h5", terms, list(observed.values()), metadata={"version": "1"})
+    np.testing.assert_array_equal(back["sr1"], observed["sr1"])
+    measured = {name: back["ancillary"][name].item() for name in back["ancillary"].dtype.names}
+    assert measured == {"er_band_shift": 0.0, "er_rate_multiplier": 1.0, "signal_efficiency": 1.0}, "nominal values"
+    store_real_data(tmp_path / "same.h5", wimps, list(observed.values()), metadata={"version": "1"})
     assert (tmp_path / "same.h5").read_bytes() == (tmp_path / "data.h5").read_bytes()
+    assert np.isfinite(wimps.log_likelihood(None, read_toys(tmp_path / "data.h5", wimps)[0]))
 
 
-def test_real_data_of_something_else_are_refused(terms, tmp_path):
-    good = np.zeros(1, dtype=[("cs1", float), ("source", int)])
+def test_real_data_of_something_else_are_refused(wimps, tmp_path):
+    good = np.zeros(1, dtype=[("cs1", float), ("cs2", float), ("source", int)])
     with pytest.raises(InputError, match="sr0, sr1"):
-        store_real_data(tmp_path / "d.h5", terms, [good])
+        store_real_data(tmp_path / "d.h5", wimps, [good])
     with pytest.raises(InputError, match="'sr1' have the fields"):
-        store_real_data(tmp_path / "d.h5", terms, [good, np.zeros(1, dtype=[("cs2", float)])])
+        store_real_data(tmp_path / "d.h5", wimps, [good, np.zeros(1, dtype=[("cs2", float)])])
     assert not (tmp_path / "d.h5").exists()
 
 
@@ -238,7 +258,7 @@ def test_a_file_for_each_point_is_written_and_batches_are_joined(tmp_path):
 
 
 def test_other_files_are_no_results(data, tmp_path):
-    with pytest.raises(ColumnMinerError, match="holds no results|no JSON"):
+    with pytest.raises(ColumnMinerError, match=r"holds no results|no JSON"):
         read_alea_results(data / "alea" / "alea_toydata.ii.h5")
     write_alea_result(tmp_path / "r.h5", result(1.0))
     with h5py.File(tmp_path / "r.h5", "a") as file:

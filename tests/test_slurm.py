@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from analytic_store import analytic_store
 from loopback_slurm import loopback_slurm, said
 
+import columnminer as cm
 from columnminer.errors import TaskError
 from columnminer.run.clusters import slurm_cluster
 from columnminer.run.jobs import JobState, Task, describe_failures, job_states, submit_jobs
 from columnminer.run.resources import Resources
 from columnminer.run.tasks import run_tasks
+from columnminer.toys.jobs import submit_campaign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,13 +44,13 @@ def shell(line: str, output: str) -> Task:
     return Task(("bash", "-c", line), Path(output))
 
 
-def ended(patience: float = 60.0) -> tuple[JobState, ...]:
+def ended(patience: float = 60.0, folder: str = "jobs") -> tuple[JobState, ...]:
     """Wait until no job of the folder is in the queue, and return how they stand."""
     end = time.monotonic() + patience
-    while any(state.state == "queued" for state in job_states("jobs")):
+    while any(state.state == "queued" for state in job_states(folder)):
         assert time.monotonic() < end, said("squeue")
         time.sleep(0.2)
-    return job_states("jobs")
+    return job_states(folder)
 
 
 def test_plain_jobs(here: Path) -> None:
@@ -107,3 +110,19 @@ def test_dask_workers(jobs: int | tuple[int, int], tmp_path: Path) -> None:
     while "workers" in said("squeue", "--noheader", "--format=%j"):
         assert time.monotonic() < end, "the workers outlived the with block"
         time.sleep(0.2)
+
+
+def test_a_campaign_of_toys(here: Path) -> None:
+    store = analytic_store(here / "events.zarr")
+    model = "{store: events.zarr, observables: x, bins: [0.1, 0.3, 0.5, 0.7, 0.9], luminosity: 300.0}"
+    (here / "scan.yaml").write_text(
+        f"model: {model}\npoi: {store.setup.parameter_names[0]}\nn_toys: 6\nbatch_size: 2\n"
+    )
+    submission = submit_campaign("scan.yaml", "scan.zarr", "slurm", resources=SMALL, combine=2)
+    assert [job.tasks[0].command[-1] for job in submission.jobs] == ["0:1", "2:2"]
+    states = ended(patience=180.0, folder="scan.zarr.jobs")
+    assert {state.state for state in states} == {"finished"}, describe_failures(states)
+    campaign = cm.Campaign.from_yaml("scan.yaml")
+    assert len(list(here.glob("scan.zarr.parts/000000/*"))) == 3
+    collected = cm.run_campaign(campaign, "scan.zarr", progress=False)
+    assert collected.hash == cm.run_campaign(campaign, "alone.zarr", progress=False).hash

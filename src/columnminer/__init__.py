@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from columnminer.formats.lhe_write import write_lhe
     from columnminer.formats.opening import open_reader
     from columnminer.generate.drellyan import DrellYan
+    from columnminer.infer.adaptive import AdaptiveHistograms
+    from columnminer.infer.alea import load_alea
     from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
+    from columnminer.infer.batchfit import fit_batch, signal_estimate
+    from columnminer.infer.batchintervals import interval_batch
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
     from columnminer.infer.geometry import distance_contours, geodesics
@@ -27,7 +31,9 @@ if TYPE_CHECKING:
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
     from columnminer.infer.metric import Metric
     from columnminer.infer.neural import NeuralLikelihood
+    from columnminer.infer.own import StatisticalModel
     from columnminer.infer.profiles import profile, project
+    from columnminer.infer.projection import ScoreProjection
     from columnminer.infer.pyhf_likelihood import PyhfLikelihood
     from columnminer.infer.pyhf_modifiers import pyhf_modifier_set
     from columnminer.infer.rate import RateLikelihood
@@ -47,6 +53,7 @@ if TYPE_CHECKING:
     from columnminer.learn.information import Information
     from columnminer.learn.madminer import import_madminer_estimator
     from columnminer.learn.onnx_export import export_onnx
+    from columnminer.learn.variations import learn_variations
     from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
     from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
     from columnminer.model.setup import Setup
@@ -71,18 +78,23 @@ if TYPE_CHECKING:
         sample_ratio,
         sample_test,
     )
+    from columnminer.sample.variations import sample_variation
     from columnminer.schema import EventBatch
     from columnminer.show.report import write_report
     from columnminer.store.combine import combine
+    from columnminer.store.directions import find_directions, reduce_directions
     from columnminer.store.eventstore import EventStore
     from columnminer.store.madminer import import_madminer, load_madminer_setup
     from columnminer.store.madminer_write import export_madminer, save_madminer_setup
     from columnminer.store.samples import Sample
     from columnminer.store.samplestore import SampleStore
     from columnminer.toys.belts import belt, poisson_belt, poisson_interval
+    from columnminer.toys.campaign import Campaign
     from columnminer.toys.coverage import coverage
     from columnminer.toys.discovery import discovery_power, toy_significance
     from columnminer.toys.neyman import NeymanThresholds
+    from columnminer.toys.results import CampaignResults
+    from columnminer.toys.runner import run_campaign
     from columnminer.toys.sensitivity import sensitivity
 
 _NAMES = {
@@ -107,6 +119,7 @@ _NAMES = {
     "columnminer.observe.smearing": ("Resolution",),
     "columnminer.processing": ("process",),
     "columnminer.store.combine": ("combine",),
+    "columnminer.store.directions": ("find_directions", "reduce_directions"),
     "columnminer.store.eventstore": ("EventStore",),
     "columnminer.store.madminer": ("import_madminer", "load_madminer_setup"),
     "columnminer.store.madminer_write": ("export_madminer", "save_madminer_setup"),
@@ -121,6 +134,7 @@ _NAMES = {
         "sample_ratio",
         "sample_test",
     ),
+    "columnminer.sample.variations": ("sample_variation",),
     "columnminer.learn.calibration": ("calibrate",),
     "columnminer.learn.checks": ("check",),
     "columnminer.learn.estimators": (
@@ -135,16 +149,23 @@ _NAMES = {
     ),
     "columnminer.learn.fisher": ("event_information", "fisher_information"),
     "columnminer.learn.onnx_export": ("export_onnx",),
+    "columnminer.learn.variations": ("learn_variations",),
     "columnminer.learn.madminer": ("import_madminer_estimator",),
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.learn.information": ("Information",),
+    "columnminer.infer.batchfit": ("fit_batch", "signal_estimate"),
+    "columnminer.infer.batchintervals": ("interval_batch",),
     "columnminer.infer.fit": ("fit",),
+    "columnminer.infer.own": ("StatisticalModel",),
     "columnminer.infer.histfactory": ("to_workspace", "write_workspace"),
     "columnminer.infer.geometry": ("distance_contours", "geodesics"),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
+    "columnminer.infer.adaptive": ("AdaptiveHistograms",),
+    "columnminer.infer.alea": ("load_alea",),
     "columnminer.infer.asymptotics": ("cls_limit", "cls_values", "discovery"),
     "columnminer.infer.intervals": ("confidence_interval",),
     "columnminer.infer.profiles": ("profile", "project"),
+    "columnminer.infer.projection": ("ScoreProjection",),
     "columnminer.infer.likelihood": ("Likelihood",),
     "columnminer.infer.limits": ("Grid", "Limits", "expected_limits", "observed_limits"),
     "columnminer.infer.metric": ("Metric",),
@@ -157,13 +178,19 @@ _NAMES = {
     "columnminer.toys.discovery": ("discovery_power", "toy_significance"),
     "columnminer.toys.neyman": ("NeymanThresholds",),
     "columnminer.toys.sensitivity": ("sensitivity",),
+    "columnminer.toys.campaign": ("Campaign",),
+    "columnminer.toys.results": ("CampaignResults",),
+    "columnminer.toys.runner": ("run_campaign",),
     "columnminer.show.report": ("write_report",),
 }
 
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "AdaptiveHistograms",
     "Benchmark",
+    "Campaign",
+    "CampaignResults",
     "ColumnMinerError",
     "ColumnMinerWarning",
     "Coupling",
@@ -201,9 +228,11 @@ __all__ = [
     "SampleStore",
     "ScaleUncertainty",
     "ScoreEstimator",
+    "ScoreProjection",
     "Selection",
     "SelectionVariation",
     "Setup",
+    "StatisticalModel",
     "WeightVariation",
     "__version__",
     "belt",
@@ -222,14 +251,19 @@ __all__ = [
     "expected_limits",
     "export_madminer",
     "export_onnx",
+    "find_directions",
     "fisher_information",
     "fit",
+    "fit_batch",
     "fixed_points",
     "flat_prior",
     "gaussian_prior",
     "geodesics",
     "import_madminer",
     "import_madminer_estimator",
+    "interval_batch",
+    "learn_variations",
+    "load_alea",
     "load_estimator",
     "load_madminer_setup",
     "observed_limits",
@@ -241,14 +275,18 @@ __all__ = [
     "profile",
     "project",
     "pyhf_modifier_set",
+    "reduce_directions",
+    "run_campaign",
     "sample_density",
     "sample_double_ratio",
     "sample_local",
     "sample_plain",
     "sample_ratio",
     "sample_test",
+    "sample_variation",
     "save_madminer_setup",
     "sensitivity",
+    "signal_estimate",
     "to_workspace",
     "toy_significance",
     "write_lhe",

@@ -59,7 +59,9 @@ class GaussianConstraint(Likelihood):
             msg = f"parameter {parameter.name!r} has no constraint: give it the standard error of its measurement"
             raise InputError(msg)
         if isinstance(parameter.constraint, str):
-            msg = f"the constraint {parameter.constraint!r} of {parameter.name!r} is no standard error, but a distribution"
+            msg = (
+                f"the constraint {parameter.constraint!r} of {parameter.name!r} is a distribution, not a standard error"
+            )
             raise InputError(msg)
         self.sigma = parameter.constraint
         self._data = np.asarray(parameter.nominal, dtype=np.float64)

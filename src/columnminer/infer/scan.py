@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,11 @@ import numpy as np
 from scipy.stats import chi2
 
 from columnminer.errors import InputError, MissingError
+from columnminer.infer.adaptive import AdaptiveHistograms
 from columnminer.infer.fit import fit
 from columnminer.infer.grid import Grid, grid_points
 from columnminer.infer.histogram import HistogramLikelihood
+from columnminer.infer.neural import NeuralLikelihood
 from columnminer.infer.newton import climb
 from columnminer.infer.products import Product
 
@@ -74,8 +75,9 @@ class Limits:
         name -> (n,) fitted value of each nuisance parameter at each point.
     grid : Grid or None
         The grid that the points are, if they are one.
-    histograms : Histograms or None
-        Of a binned likelihood.
+    histograms : Histograms, tuple of Histograms or None
+        Of a binned likelihood; one for each point, whose `expected` is that of this point alone, where each has bins of
+        its own.
     data : object
         What the likelihood was evaluated on: number of events, counts in bins, or a `Dataset`.
     """
@@ -90,7 +92,7 @@ class Limits:
     best_fit_index: int
     nuisances: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     grid: Grid | None = None
-    histograms: Histograms | None = None
+    histograms: Histograms | tuple[Histograms, ...] | None = None
     data: Any = None
 
     @property
@@ -160,10 +162,8 @@ def _profiled(likelihood: Likelihood, names: Sequence[str], theta: NDArray[np.fl
     """Return the points with the nuisance parameters fitted at each: all at once, or one by one where that fails."""
     points = likelihood.points(None, dict(zip(names, theta.T, strict=True)))
     nuisances = [p for p in likelihood.parameters if p.name not in names]
-    done = np.zeros(len(points), dtype=bool)
-    if all(p.fit_limits is None for p in nuisances):
-        with contextlib.suppress(MissingError):  # no gradient
-            points, done = climb(likelihood, points, [p.name for p in nuisances])
+    climbed = climb(likelihood, points, [p.name for p in nuisances], likelihood.data, shared=True)
+    points, done = climbed.points, climbed.arrived
     possible = np.isfinite(likelihood.terms(points, likelihood.data).total)
     start: dict[str, float] = {}
     for i in np.flatnonzero(possible & ~done):
@@ -175,12 +175,23 @@ def _profiled(likelihood: Likelihood, names: Sequence[str], theta: NDArray[np.fl
     return points
 
 
-def _histograms(likelihood: Likelihood, points: NDArray[np.float64], data: Any) -> Histograms | None:
+def _histograms(
+    likelihood: Likelihood, points: NDArray[np.float64], data: Any
+) -> Histograms | tuple[Histograms, ...] | None:
     """Return the histograms of a binned likelihood, or of the first factor of a product if that is one."""
     if isinstance(likelihood, Product):
         first, data = likelihood.factors[0], data[0]
         points = points[:, [likelihood.names.index(name) for name in first.names]]
         likelihood = first
-    if not isinstance(likelihood, HistogramLikelihood):
+    if isinstance(likelihood, HistogramLikelihood):
+        return Histograms(likelihood.bins.axes, likelihood.expected(points), data)
+    if not (isinstance(likelihood, NeuralLikelihood) and isinstance(likelihood.estimator, AdaptiveHistograms)):
         return None
-    return Histograms(likelihood.bins.axes, likelihood.expected(points), data)
+    estimator = likelihood.estimator
+    thetas = np.ascontiguousarray(points[:, : len(estimator.parameter_names)])
+    return tuple(
+        Histograms(estimator.bins_at(theta).axes, n * estimator.shares_at(theta)[np.newaxis], counts)
+        for theta, n, counts in zip(
+            thetas, likelihood.expected(points), estimator.counts(data, thetas, likelihood.rate.cuts), strict=True
+        )
+    )

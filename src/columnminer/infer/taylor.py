@@ -40,6 +40,11 @@ class Taylor:
             second[pair] = second[pair] + curve if pair in second else curve
         return Taylor(self.value + other.value, first, second)
 
+    def scaled(self, factor: NDArray[np.float64]) -> Taylor:
+        """Return the function times numbers (n,) that depend on no parameter."""
+        first = {c: slope * factor for c, slope in self.first.items()}
+        return Taylor(self.value * factor, first, {pair: curve * factor for pair, curve in self.second.items()})
+
     def __mul__(self, other: Taylor) -> Taylor:
         first = {c: slope * other.value for c, slope in self.first.items()}
         second = {pair: curve * other.value for pair, curve in self.second.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,21 +90,19 @@ class TemplateEvents:
         """Return the same data sets with the events of each cell in one entry, without positions and sources."""
         if self.merged:
             return self
-        cells, counts = self.cells.reshape(-1, self.cells.shape[-1]), self.counts.reshape(-1, self.counts.shape[-1])
+        flat = (math.prod(self.batch), self.counts.shape[-1])
+        cells, counts = self.cells.reshape(flat), self.counts.reshape(flat)
         stride = int(cells.max(initial=0)) + 1
         keys = (cells + stride * np.arange(len(cells))[:, None])[counts != 0.0]
         unique, position = np.unique(keys, return_inverse=True)
         sums = np.bincount(position, weights=counts[counts != 0.0], minlength=len(unique))
         row = unique // stride
         place = np.arange(len(unique)) - np.searchsorted(row, np.arange(len(cells)))[row]
-        shape = (len(cells), int(place.max(initial=-1)) + 1)
+        shape: tuple[int, ...] = (len(cells), int(place.max(initial=-1)) + 1)
         new_cells, new_counts = np.zeros(shape, dtype=np.int64), np.zeros(shape)
         new_cells[row, place], new_counts[row, place] = unique % stride, sums
-        return TemplateEvents(
-            new_cells.reshape(*self.batch, -1) if new_cells.size else np.zeros((*self.batch, 0), dtype=np.int64),
-            new_counts.reshape(*self.batch, -1) if new_counts.size else np.zeros((*self.batch, 0)),
-            merged=True,
-        )
+        shape = (*self.batch, shape[1])
+        return TemplateEvents(new_cells.reshape(shape), new_counts.reshape(shape), merged=True)
 
     def table(self) -> NDArray[np.void]:
         """Return one data set as a structured array: a column for each axis, and the number of the source.

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import reduce
+from operator import add, mul
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -240,29 +242,30 @@ class Mixture:
         weights = np.empty((n, len(self.owner)))
         inside: NDArray[np.bool_] = np.ones(n, dtype=bool)
         for s, source in enumerate(self.sources):
-            factor = Taylor(np.ones(n))
-            for c, scale in self._factors[s]:
-                slope = {c: np.full(n, scale)} if order else {}
-                factor = factor * Taylor(points[:, c] * scale, slope)
+            multipliers = [
+                Taylor(points[:, c] * scale, {c: np.full(n, scale)} if order else {}) for c, scale in self._factors[s]
+            ]
             choices = [axis.corners(points[:, axis.column], order) for axis in self._axes[s]]
             for axis in self._axes[s]:
                 inside &= axis.inside(points[:, axis.column])
-            corners = []
-            for corner in itertools.product(*choices):
-                rows, weight = np.zeros(n, dtype=np.int64), Taylor(np.ones(n))
-                for position, part in corner:
-                    rows = rows + position
-                    weight = weight if part is None else weight * part
-                corners.append((rows, weight))
             events = source.events.ravel()
-            expected = Taylor(np.zeros(n))
-            for rows, weight in corners:
-                expected = expected + weight * Taylor(events[rows])
-            factor = factor * expected
-            for rows, weight in corners:
-                starts[:, len(terms)] = (rows + self._first_rows[s]) * self.n_cells
-                weights[:, len(terms)] = weight.value
-                terms.append(factor * weight)
+            corners: list[tuple[NDArray[np.float64], list[Taylor]]] = []
+            for corner in itertools.product(*choices):
+                rows = sum((position for position, _ in corner), np.zeros(n, dtype=np.int64))
+                starts[:, len(terms) + len(corners)] = (rows + self._first_rows[s]) * self.n_cells
+                corners.append((events[rows], [part for _, part in corner if part is not None]))
+            if corners[0][1]:
+                shares = [reduce(mul, parts) for _, parts in corners]
+                expected = reduce(add, [w.scaled(n_events) for w, (n_events, _) in zip(shares, corners, strict=True)])
+                factor = reduce(mul, multipliers, expected)
+                weights[:, len(terms) : len(terms) + len(shares)] = np.stack([w.value for w in shares], axis=1)
+                terms += [factor * w for w in shares]
+            else:
+                weights[:, len(terms)] = 1.0
+                constant = Taylor(corners[0][0])
+                terms.append(
+                    reduce(mul, multipliers[1:], multipliers[0]).scaled(constant.value) if multipliers else constant
+                )
         value = np.stack([t.value for t in terms], axis=1) if terms else np.zeros((n, 0))
         first = np.zeros((n, len(terms), n_par if order else 0))
         second = np.zeros((n, len(terms), n_par, n_par) if order else (n, len(terms), 0, 0))

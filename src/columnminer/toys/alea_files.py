@@ -21,6 +21,7 @@ import numpy as np
 
 from columnminer.errors import FileFormatError, InputError
 from columnminer.infer.events import Events
+from columnminer.infer.template_model import ANCILLARY, TemplateModel
 
 if TYPE_CHECKING:
     import os
@@ -45,7 +46,6 @@ __all__ = [
 ]
 
 GENERATED = "generate_values"
-ANCILLARY = "ancillary"
 _FORM = "form"
 """Attribute of datasets of ours that are events of a store; others need none."""
 
@@ -102,10 +102,12 @@ def datasets_of(model: Likelihood, data: Any) -> dict[str, Any]:
     """Return one data set of a model as name -> array: by the names of its terms, or else by numbers."""
     if isinstance(data, Mapping):
         return {str(name): part for name, part in data.items()}
+    if isinstance(model, TemplateModel):
+        named = model.named(data)
+        measured = zip(model.factors[-1].names, np.ravel(named[ANCILLARY]).tolist(), strict=True)
+        return {**named, ANCILLARY: dict(sorted(measured))}
     parts = data if isinstance(data, tuple) else (data,)
-    terms = getattr(model, "term_names", None)
-    names = [str(i) for i in range(len(parts))] if terms is None else [*terms, ANCILLARY][: len(parts)]
-    return dict(zip(names, parts, strict=True))
+    return {str(i): part for i, part in enumerate(parts)}
 
 
 def write_toys(
@@ -144,7 +146,7 @@ def read_toys(path: str | os.PathLike[str], model: Likelihood, toys: Iterable[in
     found = [{n: d for n, d in toy.items() if n != GENERATED} for toy in read_datasets(path, toys)]
     if not found:
         return []
-    if getattr(model, "term_names", None) is not None:
+    if isinstance(model, TemplateModel):
         return found
     names = list(found[0])
     n_parts = len(getattr(model, "factors", ())) or 1
@@ -156,7 +158,7 @@ def read_toys(path: str | os.PathLike[str], model: Likelihood, toys: Iterable[in
 
 def store_real_data(
     path: str | os.PathLike[str],
-    model: Likelihood,
+    model: TemplateModel,
     data: Mapping[str, NDArray[Any]] | Sequence[NDArray[Any]],
     *,
     metadata: Mapping[str, str | float] | None = None,
@@ -168,7 +170,7 @@ def store_real_data(
     path
         Of the file.
     model
-        With terms of its own (`TemplateModel`).
+        Whose terms they are of.
     data
         Data of each term, by name or in the order of the terms: structured arrays with the fields of its toys.
 
@@ -177,8 +179,7 @@ def store_real_data(
     InputError
         If the data are not those of the model's terms.
     """
-    names = list(getattr(model, "term_names", ()))
-    names = [name for name in names if name != ANCILLARY]
+    names = [name for name in model.term_names if name != ANCILLARY]
     given = dict(data) if isinstance(data, Mapping) else dict(zip(names, data, strict=False))
     if list(given) != names or len(given) != len(data):
         msg = f"{path}: data are needed for the terms {', '.join(names)}, not for {', '.join(given) or 'none'}"
@@ -189,8 +190,8 @@ def store_real_data(
         if fields != wanted:
             msg = f"{path}: data of {name!r} have the fields {fields}, its toys {wanted}"
             raise InputError(msg)
-    measured = {p.name: p.nominal for p in sorted(model.parameters, key=lambda p: p.name) if p.constraint is not None}
-    write_datasets(path, [{**given, ANCILLARY: measured}], metadata=metadata)
+    nominal = {p.name: p.nominal for p in sorted(model.factors[-1].parameters, key=lambda p: p.name)}
+    write_datasets(path, [{**given, ANCILLARY: nominal}], metadata=metadata)
 
 
 def _array(data: Any, where: str) -> NDArray[Any]:

@@ -45,7 +45,7 @@ def names_in(pattern: str) -> tuple[str, ...]:
         names.append(name)
     plain = "".join(text for text, *_ in parts)
     path = PurePosixPath(plain)
-    if path.is_absolute() or ".." in path.parts or "\\" in plain or "\0" in plain or not plain.strip():
+    if path.is_absolute() or ".." in path.parts or "\\" in plain or "\0" in plain or not pattern.strip():
         msg = f"the file name {pattern!r} must lead to a file below the output folder"
         raise InputError(msg)
     return tuple(names)

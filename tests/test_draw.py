@@ -104,8 +104,12 @@ def test_effective_number_of_events(store):
 
 def test_few_effective_events_are_warned_about(tmp_path):
     small = analytic_store(tmp_path / "small.zarr", 100)
-    with pytest.warns(ColumnMinerWarning, match=r"1 of 1 parameter points have fewer than 100 effective events"):
+    with pytest.warns(ColumnMinerWarning, match="1 of 1 parameter points have fewer than 100 effective") as seen:
         sample_plain(small, "zero", 10)
+    assert {warning.filename for warning in seen} == {__file__}
+    with pytest.warns(ColumnMinerWarning) as seen:
+        sample_ratio(small, "zero", "one", 10)
+    assert {warning.filename for warning in seen} == {__file__}
 
 
 def test_only_events_of_the_closest_benchmark(store):

@@ -179,6 +179,9 @@ def test_a_regular_grid_and_the_list_of_its_points_are_the_same_metric():
     np.testing.assert_array_equal(first.bounds, [[-1.0, 1.0], [1.0, 2.0]])
 
 
+EDGES = [0.2, 0.4, 0.6, 0.8]
+
+
 def test_metrics_of_a_store_have_their_closed_form(tmp_path):
     store = analytic_store(tmp_path / "events.zarr")
     grid, ends = Grid([(0.3, 1.5, 9)]), np.array([[0.35], [1.0], [1.4]])
@@ -202,6 +205,27 @@ def test_the_metric_of_a_store_with_a_nuisance_is_profiled(tmp_path):
     profiled = (information.truth([0.9]) + information.constraints()).profile(["theta"]).information
     np.testing.assert_allclose(metric([[0.9]])[0], profiled, rtol=1e-10)
     assert profiled[0, 0] < 0.9 * information.truth([0.9]).information[0, 0]
+    for what in ("x", "rate"):
+        metric = Metric.from_store(store, 300.0, Grid([(0.3, 1.5, 5)]), what, bins=EDGES)
+        binned = information.rate([0.9]) if what == "rate" else information.histogram([0.9], "x", EDGES)
+        profiled = (binned + information.constraints()).profile(["theta"]).information
+        np.testing.assert_allclose(metric([[0.9]])[0], profiled, rtol=1e-10)
+        assert profiled[0, 0] < binned.information[0, 0]
+
+
+def test_histograms_are_filled_once_for_the_whole_grid(tmp_path, monkeypatch):
+    store, passes = analytic_store(tmp_path / "events.zarr", 2000), []
+    blocks = type(store).blocks
+
+    def counted(self, *arguments, **options):
+        passes.append(1)
+        return blocks(self, *arguments, **options)
+
+    monkeypatch.setattr(type(store), "blocks", counted)
+    Metric.from_store(store, 300.0, Grid([(0.3, 1.5, 9)]), "x", bins=EDGES)
+    assert len(passes) == 1
+    Metric.from_store(store, 300.0, Grid([(0.3, 1.5, 9)]))
+    assert len(passes) == 1 + 9  # everything that could be known has no such histogram
 
 
 # What cannot be ------------------------------------------------------------------------------------------------------

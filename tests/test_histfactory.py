@@ -388,22 +388,46 @@ def test_a_factor_for_all_bins_becomes_normsys(tilted):
     assert modifier["data"] == pytest.approx({"hi": np.exp(0.12), "lo": np.exp(-0.08)})
 
 
-def test_template_statistics_become_staterror(store, plain):
+@pytest.fixture(scope="module")
+def careful(store):
+    return HistogramLikelihood.from_store(
+        store, "x", 300.0, bins=EDGES, partition="all", template_statistics=True, n_sampled=200
+    )
+
+
+@pytest.mark.parametrize("dependence", ["fixed", "linear", "polynomial"])
+def test_template_statistics_become_staterror(store, plain, dependence):
+    whole = HistogramLikelihood.from_store(
+        store, "x", 300.0, bins=EDGES, partition="all", nuisances=True, template_statistics=True
+    )
     events = StoredEvents(store, "all")
-    for dependence in ("fixed", "linear", "polynomial"):
-        spec = to_workspace(plain, {"theta": 0.5}, dependence=dependence, events=events)
-        model, _ = pyhf_model(spec, modifier_set=pyhf_modifier_set(), validate=False)
-        sigmas = model.config.param_set("staterror_histogram").sigmas
-        sums, squares = np.zeros(6), np.zeros(6)
-        for block in events.blocks():
-            index = np.digitize(block.x[:, 0], EDGES)
-            weights = block.weights([0.5])
-            sums += np.bincount(index, weights, minlength=6)
-            squares += np.bincount(index, weights**2, minlength=6)
-        np.testing.assert_allclose(sigmas, np.sqrt(squares) / sums, rtol=1e-9)
-        likelihood = PyhfLikelihood.from_workspace(spec)
-        moved = likelihood.expected({"staterror_histogram[2]": 1.1}) / likelihood.expected()
-        np.testing.assert_allclose(moved, [1.0, 1.0, 1.1, 1.0, 1.0, 1.0])
+    spec = to_workspace(whole, {"theta": 0.5}, dependence=dependence)
+    model, _ = pyhf_model(spec, modifier_set=pyhf_modifier_set(), validate=False)
+    sigmas = model.config.param_set("staterror_histogram").sigmas
+    sums, squares = np.zeros(6), np.zeros(6)
+    for block in events.blocks():
+        index = np.digitize(block.x[:, 0], EDGES)
+        weights = block.weights([0.5])
+        sums += np.bincount(index, weights, minlength=6)
+        squares += np.bincount(index, weights**2, minlength=6)
+    np.testing.assert_allclose(sigmas, np.sqrt(squares) / sums, rtol=1e-9)
+    likelihood = PyhfLikelihood.from_workspace(spec)
+    moved = likelihood.expected({"staterror_histogram[2]": 1.1}) / likelihood.expected()
+    np.testing.assert_allclose(moved, [1.0, 1.0, 1.1, 1.0, 1.0, 1.0])
+    assert "staterror" not in json.dumps(to_workspace(plain, {"theta": 0.5}, dependence=dependence))
+
+
+def test_fitted_staterrors_are_our_profiled_template_statistics(plain, careful):
+    """One fit for each data set; what remains is the same constant for all."""
+    left, without = [], []
+    for seed in range(3):
+        data = careful.simulate(seed, theta=1.0)
+        theirs = PyhfLikelihood.from_workspace(to_workspace(careful.with_data(data), {"theta": 0.5})).fix(mu=1.0)
+        best = fit(theirs).log_likelihood
+        left.append(best - careful.log_likelihood(data=data, theta=0.5))
+        without.append(best - plain.log_likelihood(data=data, theta=0.5))
+    np.testing.assert_allclose(left, left[0], atol=1e-4)
+    assert np.ptp(without) > 0.1
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -524,7 +548,7 @@ def test_bad_modifiers_say_which(plain, tilted):
         PyhfLikelihood.from_workspace(spec, modifier_set=pyhf.modifiers.histfactory_set)
 
 
-def test_what_cannot_be_exported_says_so(store, plain, tilted):
+def test_what_cannot_be_exported_says_so(plain, tilted):
     with pytest.raises(InputError, match="not a Product"):
         to_workspace(tilted.constrained())
     with pytest.raises(InputError, match="include_rate=True"):
@@ -535,8 +559,6 @@ def test_what_cannot_be_exported_says_so(store, plain, tilted):
         to_workspace(plain.with_data(np.ones((2, 6))))
     with pytest.raises(UnknownNameError, match="thet"):
         to_workspace(plain, {"thet": 0.0})
-    with pytest.raises(MissingError, match="not what is binned"):
-        to_workspace(HistogramLikelihood(plain.templates, plain.rate), events=StoredEvents(store, "all"))
     setup = plain.templates.setup
     bare = Setup(setup.space, {n: {"theta": v} for n, v in zip(setup.benchmark_names, (0.0, 1.0, -1.0), strict=True)})
     templates = copy.copy(plain.templates)

@@ -29,6 +29,7 @@ from columnminer.infer.limits import Grid, expected_limits, observed_limits, sca
 from columnminer.infer.morphed import fill
 from columnminer.infer.neural import NeuralLikelihood
 from columnminer.infer.newton import climb
+from columnminer.infer.projection import ScoreProjection
 from columnminer.infer.rate import RateLikelihood
 from columnminer.infer.summary import Summary
 from columnminer.observe.selection import Selection
@@ -168,6 +169,26 @@ def test_bins_of_their_own_for_each_theta_give_the_same_limits(store):
         expected_limits(store, "x", [0.6], GRID, LUMINOSITY, bins_at="each", template_statistics=True)
     with pytest.raises(InputError, match="denominator of bins_at='each'"):
         expected_limits(store, "x", [0.6], GRID, LUMINOSITY, theta_ref="one")
+
+
+def test_bins_of_their_own_have_histograms_of_their_own(store):
+    """From which the likelihood follows, and which agree with those of a likelihood with the same bins."""
+    grid, cuts = Grid([(-1.0, 1.0, 5)]), ["y < 0.7"]
+    options = {"cuts": cuts, "theta_ref": "one", "template_partition": "all", "include_rate": False}
+    limits = expected_limits(store, "x", [0.6], grid, LUMINOSITY, bins=6, bins_at="each", **options)
+    assert len(limits.histograms) == 5
+    again = []
+    for theta, histograms in zip(limits.theta, limits.histograms, strict=True):
+        edges = histograms.axes[0].edges
+        same = HistogramLikelihood.from_store(store, "x", LUMINOSITY, bins=edges, partition="all", cuts=cuts)
+        np.testing.assert_allclose(histograms.expected[0], same.expected(theta), rtol=1e-9)
+        np.testing.assert_allclose(histograms.observed, same.as_data(limits.data), rtol=1e-9)
+        again.append(histograms.observed @ np.log(same.probabilities(theta) / same.probabilities(np.array([1.0]))))
+    np.testing.assert_allclose(limits.log_ratio, np.array(again) - max(again), atol=1e-9)
+    assert np.abs(limits.histograms[0].axes[0].edges - limits.histograms[-1].axes[0].edges).max() > 0.01
+    projected = expected_limits(store, ScoreProjection(store, ExactScore(0.0), n_bins=5), [0.6], grid, LUMINOSITY)
+    assert [h.expected.shape for h in projected.histograms] == [(1, 5)] * 5
+    assert expected_limits(store, ExactRatio(), [0.6], grid, LUMINOSITY).histograms is None
 
 
 def test_components_of_scores_are_chosen_by_name(tmp_path):

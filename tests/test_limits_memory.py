@@ -1,4 +1,4 @@
-"""Limits and information read a store block by block: their memory does not grow with the number of events.
+"""Limits (of histograms and networks) and information read a store block by block: their memory stays flat.
 
 Each store is worked on in a process of its own, which first does the same on a small store (imports, caches) and then
 says by how much its peak memory exceeds what it held. A store of 40,000 events is less than one block: up to ten
@@ -19,9 +19,12 @@ import pytest
 from drellyan_store import drellyan_store
 
 from columnminer.generate.drellyan import DrellYan
+from columnminer.learn.estimators import RatioEstimator
+from columnminer.model.priors import flat_prior
+from columnminer.sample.sampling import sample_ratio
 
 PROCESS = DrellYan("ee", couplings=("c_ll", "c_lr", "c_rl"), bound=1.0)
-WORKS = ("limits", "truth")
+WORKS = ("limits", "neural", "truth")
 MORE, IN_ONE_BLOCK = 40.0, 60.0  # MB
 
 CHILD = """
@@ -31,6 +34,7 @@ from pathlib import Path
 from columnminer.infer.fisher import FisherInformation
 from columnminer.infer.grid import Grid
 from columnminer.infer.limits import expected_limits
+from columnminer.learn.estimators import load_estimator
 from columnminer.store import eventstore
 from columnminer.store.eventstore import EventStore
 def megabytes(name):
@@ -38,6 +42,12 @@ def megabytes(name):
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 def limits(store):
     expected_limits(store, "cos_theta", [0.0] * 3, Grid([(-1, 1, 9)] * 3), luminosity=300.0)
+class Ratio:
+    # An estimator that does not say where it was trained: on another store.
+    parameter_names = ("c_ll", "c_lr", "c_rl")
+    log_ratio = staticmethod(load_estimator(sys.argv[4]).log_ratio)
+def neural(store):
+    expected_limits(store, Ratio(), [0.0] * 3, Grid([(-1, 1, 3)] * 3), luminosity=300.0)
 def truth(store):
     FisherInformation(store, 300.0).truth("sm")
 def grown(work, path):
@@ -46,8 +56,8 @@ def grown(work, path):
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again here
     work(store)
     return megabytes("VmHWM") - before
-small, large, how = sys.argv[1:]
-works = [limits, truth]
+small, large, how = sys.argv[1:4]
+works = [limits, neural, truth]
 for work in works:
     work(EventStore(small))
 if how == "in one block":
@@ -64,14 +74,19 @@ def grown(warm, store, how="in blocks"):
     """Return for each work the MB by which the peak of a process exceeds what it held before."""
     # Freed memory goes back to the system at once, so that the peak is what was in use.
     env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000"}
-    command = [sys.executable, "-c", CHILD, str(warm.path), str(store.path), how]
+    command = [sys.executable, "-c", CHILD, str(warm.path), str(store.path), how, str(warm.path.parent / "ratio")]
     answer = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
     return np.array([json.loads(answer.stdout)[work] for work in WORKS])
 
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory):
-    return drellyan_store(tmp_path_factory.mktemp("warm") / "events", PROCESS, 2000)
+    """A small store, beside a ratio estimator that was trained on it."""
+    store = drellyan_store(tmp_path_factory.mktemp("warm") / "events", PROCESS, 2000)
+    prior = flat_prior([(-1.0, 1.0)] * 3)
+    sample = sample_ratio(store, prior, "sm", 1000, n_theta=50)
+    RatioEstimator(hidden=(8,)).fit(sample, epochs=1).save(store.path.parent / "ratio")
+    return store
 
 
 @pytest.fixture(scope="module")

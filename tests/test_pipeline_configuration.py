@@ -108,7 +108,10 @@ def arguments(*callables):
             c.LimitsConfig,
             (expected_limits,),
             "estimators histograms projections rate exact",
-            "store what bins bins_at theta_ref score_components template_statistics dof partition template_partition",
+            (
+                "store what bins bins_at theta_ref score_components template_statistics n_sampled dof "
+                "partition template_partition"
+            ),
         ),
         (
             c.InformationConfig,

@@ -359,6 +359,41 @@ def test_variations_of_the_selection_reach_the_store_and_the_limits(tmp_path):
         Analysis(write(tmp_path, wrong), tmp_path / "wrong", QUIET).run()
 
 
+def test_learned_variations_reach_the_limits(tmp_path):
+    DrellYan(couplings=("c_ll",)).write_lhe(tmp_path / "events.lhe", 600, "sm", seed=1)
+
+    def selection(scale):
+        return {"observables": {"m_ll": {"formula": f"{scale} * (mu[0] + mu[1]).m", "required": True}}}
+
+    document = {
+        "setup": {
+            "parameters": {"c_ll": {"bounds": [-0.05, 0.05], "max_power": 2}},
+            "benchmarks": {"sm": {"c_ll": 0}, "c_ll_plus": {"c_ll": 0.05}, "c_ll_minus": {"c_ll": -0.05}},
+            "morphing": {"max_overall_power": 2},
+            "systematics": {"scale": {"type": "selection"}},
+        },
+        "samples": [{"path": "events.lhe", "benchmark": "sm", "systematics": ["scale"]}],
+        "selection": selection(1.0),
+        "process": {"variations": {"scale": {"up": selection(1.05)}}},
+        "sampling": {"ratio": {"n": 400, "theta0": {"flat": {"c_ll": [-0.05, 0.05]}}, "n_theta": 20}},
+        "estimators": {"varied": {"hidden": [5], "epochs": 1, "calibration": "normalisation", "variations": True}},
+        "limits": {**LIMITS, "estimators": ["varied"], "nuisances": True},
+        "report": {"title": "Scale"},
+    }
+    results = Analysis(write(tmp_path, document), tmp_path / "out", QUIET).run()
+    varied = results.estimators["varied"]
+    assert varied.parameter_names == ("c_ll", "scale")
+    assert [(v.name, v.two_sided) for v in varied.variations] == [("scale", False)]
+    assert tuple(results.limits["varied"].nuisances) == ("scale",)
+    facts = dict(describe(tmp_path / "out" / "estimators" / "varied" / "estimator")[0].rows)
+    assert facts["kind"] == "VariedRatio of CalibratedRatio of RatioEstimator"
+    assert facts["reference"] == "c_ll = 0, scale = 0"
+    wrong = changed(document, "estimators.varied", {"kind": "double", "variations": True})
+    wrong = changed(wrong, "sampling.double_ratio", {"n": 40, **{t: {"points": ["sm"]} for t in ("theta0", "theta1")}})
+    with pytest.raises(InputError, match=r"varied\.variations: variations are learned for ratios to one reference"):
+        check_document(yaml.safe_dump(wrong), AnalysisConfig)
+
+
 def test_options_of_limits_alone_are_refused_for_information():
     histograms = {"mass": {"observables": "m_ll", "bins": 5, "bins_at": "each"}}
     information = {"luminosity": 100.0, "theta": "sm", "histograms": histograms}

@@ -11,7 +11,10 @@ import zarr
 
 import columnminer.processing as processing_module
 from columnminer.errors import InputError, MissingError, OutputExistsError, UnknownNameError
+from columnminer.infer.fisher import FisherInformation
+from columnminer.infer.grid import Grid
 from columnminer.infer.histogram import HistogramLikelihood
+from columnminer.infer.metric import Metric
 from columnminer.model.parameters import Parameter, ParameterSpace
 from columnminer.model.setup import Setup
 from columnminer.model.systematics import NormalisationUncertainty, SelectionVariation
@@ -220,6 +223,27 @@ def test_gradients_along_varied_selections(likelihood):
         np.testing.assert_allclose(gradient[i], (up - down) / (2 * h), rtol=1e-6, atol=1e-9 * np.abs(up).max())
 
 
+def test_histograms_inform_about_varied_selections(store, likelihood):
+    """The slope of a bin is that of its logarithm between the varied histograms, of signal and background apart."""
+    fisher, point = FisherInformation(store, 1e6), np.zeros(5)
+    templates = fisher.templates("sm", "pt_j1", EDGES)
+    information = templates.information(point)
+    sigma, slopes = likelihood.templates.at(point), likelihood.templates.gradient(point)
+    expected = sum(np.outer(g, g) / s for g, s in zip(slopes.T, sigma, strict=True))
+    np.testing.assert_allclose(information, expected, rtol=1e-10)
+    up, down = (at(likelihood, jes=nu) for nu in (1e-4, -1e-4))
+    assert information[3, 3] == pytest.approx((((up - down) / 2e-4) ** 2 / sigma).sum(), rel=1e-6)
+    # What FisherInformation knows is the same; and the other parameters cost precision.
+    plain = fisher.histogram("sm", "pt_j1", EDGES)
+    np.testing.assert_allclose(1e6 * information[:2, :2], plain.information[:2, :2], rtol=1e-10)
+    grid = Grid([(-0.1, 0.1, 3), (-0.1, 0.1, 3)])
+    metric = Metric.from_store(store, 1e6, grid, "pt_j1", bins=EDGES)([[0.0, 0.0]])[0]
+    constrained = 1e6 * information + np.diag([0.0, 0.0, 1.0, 1.0, 1.0])
+    np.testing.assert_allclose(np.linalg.inv(metric), np.linalg.inv(constrained)[:2, :2], rtol=1e-8)
+    without = (plain + fisher.constraints()).profile(["CWL2", "CPWL2"]).information
+    assert metric[0, 0] < 0.99 * without[0, 0]
+
+
 def test_cuts_and_efficiencies_see_the_varied_observables(store, alone):
     options = {"cuts": ["pt_j1 > 80"], "efficiencies": ["pt_j1 / 200"], "nuisances": True, "partition": "all"}
     likelihood = HistogramLikelihood.from_store(store, "pt_j1", 1e6, bins=EDGES, **options)
@@ -243,6 +267,32 @@ def test_partitions_of_templates_are_kept(store):
     expected = (up.weights[:, 0] * scale[sample])[rows].sum()
     assert at(likelihood, jes=1.0).sum() == pytest.approx(expected, rel=1e-9)
     assert at(likelihood).sum() != pytest.approx(expected, rel=1e-3)
+
+
+def test_combined_parts_are_varied_like_the_whole(run, samples, store, likelihood, tmp_path):
+    """Signal with both variations and a background with one, processed apart."""
+    signal = run(tmp_path / "signal.zarr", samples=samples[:2], variations=VARIATIONS)
+    qcd = run(tmp_path / "qcd.zarr", samples=samples[2:], variations={"trigger": TRIGGER})
+    both = combine([signal, qcd], tmp_path / "both.zarr", k_factors=[1.0, 2.0])
+    assert both.variations == store.variations
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["both.zarr", "qcd.zarr", "signal.zarr"]
+    for name in store.variations:
+        for ours, theirs in zip(both.varied(name), store.varied(name), strict=True):
+            for background in (False, True):
+                mine, yours = columns(ours, signal=not background), columns(theirs, signal=not background)
+                order, theirs_order = (np.lexsort((c["event"], c["sample"])) for c in (mine, yours))
+                np.testing.assert_array_equal(mine["observables"][order], yours["observables"][theirs_order])
+                factor = 2.0 if background else 1.0
+                np.testing.assert_allclose(mine["weights"][order], factor * yours["weights"][theirs_order])
+    combined = HistogramLikelihood.from_store(both, "pt_j1", 1e6, bins=EDGES, partition="all", nuisances=True)
+    for nus in ({}, {"jes": 1.0}, {"jes": -0.4, "trigger": 0.7}):
+        point = np.array([nus.get(name, 0.0) for name in likelihood.names])
+        theirs = likelihood.templates.at(point)
+        extra = likelihood.templates.background * likelihood.templates.background_variations.factors(point[2:])
+        np.testing.assert_allclose(combined.templates.at(point), theirs + extra, rtol=1e-12)
+    one_sided = run(tmp_path / "one.zarr", samples=samples[1:2], variations={"jes": UP, "trigger": TRIGGER})
+    with pytest.raises(InputError, match="'jes' has one other selection in one store, and two"):
+        combine([run(tmp_path / "two.zarr", samples=samples[:1], variations=VARIATIONS), one_sided], tmp_path / "x")
 
 
 def test_stores_from_before_have_no_variations(alone, tmp_path):
@@ -285,7 +335,5 @@ def test_what_does_not_fit_is_said_before_events_are_read(run, samples, store, a
     assert not list(tmp_path.iterdir())
     with pytest.raises(UnknownNameError, match=r"no selections that vary 'je'. Did you mean 'jes'"):
         store.varied("je")
-    with pytest.raises(InputError, match=r"other selections \(jes, trigger\): process all"):
-        combine([store, alone["nominal"]], out)
     with pytest.raises(InputError, match="a slice have no counterparts for 'jes'"):
         HistogramLikelihood.from_store(store, "pt_j1", 1.0, bins=EDGES, partition=slice(0, 50), nuisances=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from columnminer.formats.lhe_write import write_lhe
     from columnminer.formats.opening import open_reader
     from columnminer.generate.drellyan import DrellYan
+    from columnminer.infer.adaptive import AdaptiveHistograms
     from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from columnminer.infer.metric import Metric
     from columnminer.infer.neural import NeuralLikelihood
     from columnminer.infer.profiles import profile, project
+    from columnminer.infer.projection import ScoreProjection
     from columnminer.infer.pyhf_likelihood import PyhfLikelihood
     from columnminer.infer.pyhf_modifiers import pyhf_modifier_set
     from columnminer.infer.rate import RateLikelihood
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from columnminer.learn.information import Information
     from columnminer.learn.madminer import import_madminer_estimator
     from columnminer.learn.onnx_export import export_onnx
+    from columnminer.learn.variations import learn_variations
     from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
     from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
     from columnminer.model.setup import Setup
@@ -71,11 +74,14 @@ if TYPE_CHECKING:
         sample_ratio,
         sample_test,
     )
+    from columnminer.sample.variations import sample_variation
     from columnminer.schema import EventBatch
     from columnminer.show.report import write_report
     from columnminer.store.combine import combine
+    from columnminer.store.directions import find_directions, reduce_directions
     from columnminer.store.eventstore import EventStore
     from columnminer.store.madminer import import_madminer, load_madminer_setup
+    from columnminer.store.madminer_write import export_madminer, save_madminer_setup
     from columnminer.store.samples import Sample
     from columnminer.store.samplestore import SampleStore
 
@@ -101,8 +107,10 @@ _NAMES = {
     "columnminer.observe.smearing": ("Resolution",),
     "columnminer.processing": ("process",),
     "columnminer.store.combine": ("combine",),
+    "columnminer.store.directions": ("find_directions", "reduce_directions"),
     "columnminer.store.eventstore": ("EventStore",),
     "columnminer.store.madminer": ("import_madminer", "load_madminer_setup"),
+    "columnminer.store.madminer_write": ("export_madminer", "save_madminer_setup"),
     "columnminer.store.samples": ("Sample",),
     "columnminer.store.samplestore": ("SampleStore",),
     "columnminer.sample.cross_sections": ("cross_sections",),
@@ -114,6 +122,7 @@ _NAMES = {
         "sample_ratio",
         "sample_test",
     ),
+    "columnminer.sample.variations": ("sample_variation",),
     "columnminer.learn.calibration": ("calibrate",),
     "columnminer.learn.checks": ("check",),
     "columnminer.learn.estimators": (
@@ -128,6 +137,7 @@ _NAMES = {
     ),
     "columnminer.learn.fisher": ("event_information", "fisher_information"),
     "columnminer.learn.onnx_export": ("export_onnx",),
+    "columnminer.learn.variations": ("learn_variations",),
     "columnminer.learn.madminer": ("import_madminer_estimator",),
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.learn.information": ("Information",),
@@ -135,9 +145,11 @@ _NAMES = {
     "columnminer.infer.histfactory": ("to_workspace", "write_workspace"),
     "columnminer.infer.geometry": ("distance_contours", "geodesics"),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
+    "columnminer.infer.adaptive": ("AdaptiveHistograms",),
     "columnminer.infer.asymptotics": ("cls_limit", "cls_values", "discovery"),
     "columnminer.infer.intervals": ("confidence_interval",),
     "columnminer.infer.profiles": ("profile", "project"),
+    "columnminer.infer.projection": ("ScoreProjection",),
     "columnminer.infer.likelihood": ("Likelihood",),
     "columnminer.infer.limits": ("Grid", "Limits", "expected_limits", "observed_limits"),
     "columnminer.infer.metric": ("Metric",),
@@ -151,6 +163,7 @@ _NAMES = {
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "AdaptiveHistograms",
     "Benchmark",
     "ColumnMinerError",
     "ColumnMinerWarning",
@@ -188,6 +201,7 @@ __all__ = [
     "SampleStore",
     "ScaleUncertainty",
     "ScoreEstimator",
+    "ScoreProjection",
     "Selection",
     "SelectionVariation",
     "Setup",
@@ -204,7 +218,9 @@ __all__ = [
     "distance_contours",
     "event_information",
     "expected_limits",
+    "export_madminer",
     "export_onnx",
+    "find_directions",
     "fisher_information",
     "fit",
     "fixed_points",
@@ -213,6 +229,7 @@ __all__ = [
     "geodesics",
     "import_madminer",
     "import_madminer_estimator",
+    "learn_variations",
     "load_estimator",
     "load_madminer_setup",
     "observed_limits",
@@ -222,12 +239,15 @@ __all__ = [
     "profile",
     "project",
     "pyhf_modifier_set",
+    "reduce_directions",
     "sample_density",
     "sample_double_ratio",
     "sample_local",
     "sample_plain",
     "sample_ratio",
     "sample_test",
+    "sample_variation",
+    "save_madminer_setup",
     "to_workspace",
     "write_lhe",
     "write_report",

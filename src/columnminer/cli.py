@@ -194,6 +194,18 @@ def import_madminer(file: Path, out: Path, seed: int, *, in_order: bool) -> None
     _print(describe(out))
 
 
+@columnminer.command("export-madminer")
+@click.argument("store", type=_PATH)
+@click.argument("file", type=_PATH)
+@click.option("--replace", is_flag=True, help="Overwrite FILE where it exists.")
+def export_madminer(store: Path, file: Path, *, replace: bool) -> None:
+    """Write the events of the event STORE as the MadMiner file FILE (.h5)."""
+    from columnminer.store.eventstore import EventStore  # noqa: PLC0415
+    from columnminer.store.madminer_write import export_madminer as export  # noqa: PLC0415
+
+    export(EventStore(store), file, replace=replace)
+
+
 def _print(tables: Iterable[Table]) -> None:
     """Print tables: with lines on a terminal, in plain columns elsewhere."""
     console = Console()

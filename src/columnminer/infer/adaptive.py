@@ -11,7 +11,7 @@ The denominator matters: the variable changes with theta, so that only ratios in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -26,14 +26,22 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from columnminer.infer.bins import BinSpec
-    from columnminer.infer.events import Partition
-    from columnminer.infer.summary import SummaryItems
+    from columnminer.infer.events import Dataset, Partition
+    from columnminer.infer.summary import Cuts, SummaryItems
     from columnminer.store.eventstore import EventStore
 
 __all__ = ["AdaptiveHistograms"]
 
 _FLOOR = 1e-12
 """Least probability of a bin, as in `columnminer.infer.histogram`."""
+
+
+class _Table(NamedTuple):
+    """Bins at one theta, the shares of the cross section in them, (size,), and the log ratios."""
+
+    bins: Bins
+    shares: NDArray[np.float64]
+    log_ratios: NDArray[np.float64]
 
 
 class AdaptiveHistograms:
@@ -83,7 +91,7 @@ class AdaptiveHistograms:
         self._wanted = split_bins(bins, self.axis_names)
         self.reference = store.setup.theta(store.setup.reference if theta_ref is None else theta_ref)
         self._events = StoredEvents(store, partition, cuts=cuts, efficiencies=efficiencies)
-        self._tables: dict[bytes, tuple[Bins, NDArray[np.float64]]] = {}
+        self._tables: dict[bytes, _Table] = {}
 
     def check_store(self, store: EventStore, partition: str | slice, *, other_store: bool = False) -> None:
         """Let score estimators refuse events; see `Estimator.check_store`."""
@@ -94,9 +102,40 @@ class AdaptiveHistograms:
 
     def bins_at(self, theta: ArrayLike) -> Bins:
         """Return the bins at one theta (n_par,)."""
+        return self._table(theta).bins
+
+    def shares_at(self, theta: ArrayLike) -> NDArray[np.float64]:
+        """Return the probabilities of the bins at one theta (n_par,), in the shape of the bins."""
+        table = self._table(theta)
+        return table.shares.reshape(table.bins.shape)
+
+    def counts(self, data: Dataset, thetas: NDArray[np.float64], cuts: Cuts | None = None) -> list[NDArray[np.float64]]:
+        """Return the number of events of a data set in the bins at each of several points (n_theta, n_par).
+
+        Parameters
+        ----------
+        data
+            One data set, read once.
+        thetas
+            Whose bins.
+        cuts
+            That events must pass.
+        """
+        self._fill(list(thetas))
+        tables = [self._table(theta) for theta in thetas]
+        sums = [np.zeros(table.bins.size) for table in tables]
+        for x, weights in data.blocks():
+            passed = slice(None) if cuts is None else cuts(x, data.names)
+            values, weight = self.summary(x[passed], data.names), weights[passed, np.newaxis]
+            for i, (theta, table) in enumerate(zip(thetas, tables, strict=True)):
+                index = table.bins.find_bins(self.columns(values, theta))
+                sums[i] += table.bins.sum(index, weight)[:, 0]
+        return [total.reshape(table.bins.shape) for total, table in zip(sums, tables, strict=True)]
+
+    def _table(self, theta: ArrayLike) -> _Table:
         point = np.asarray(theta, dtype=np.float64)
         self._fill([point])
-        return self._tables[point.tobytes()][0]
+        return self._tables[point.tobytes()]
 
     def log_ratio(
         self,
@@ -139,8 +178,8 @@ class AdaptiveHistograms:
         return values
 
     def _looked_up(self, values: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        bins, table = self._tables[theta.tobytes()]
-        return np.asarray(table[bins.find_bins(self.columns(values, theta))])
+        table = self._tables[theta.tobytes()]
+        return np.asarray(table.log_ratios[table.bins.find_bins(self.columns(values, theta))])
 
     def _fill(self, thetas: Sequence[NDArray[np.float64]]) -> None:
         """Make the tables of log ratios that are missing, in two passes over the store: bins, then histograms."""
@@ -167,7 +206,7 @@ class AdaptiveHistograms:
         for theta, b, s in zip(thetas, bins, sums, strict=True):
             shares = np.maximum(s, 0.0) / np.maximum(s, 0.0).sum(axis=0)
             logs = np.log(np.maximum(shares, _FLOOR))
-            self._tables[theta.tobytes()] = (b, logs[:, 0] - logs[:, 1])
+            self._tables[theta.tobytes()] = _Table(b, shares[:, 0], logs[:, 0] - logs[:, 1])
 
     def _choose(self, columns: NDArray[np.float64], weights: NDArray[np.float64]) -> Bins:
         return Bins(

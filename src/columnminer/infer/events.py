@@ -14,7 +14,7 @@ from columnminer.store.mixing import mixing_scales
 from columnminer.store.partition import partition_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -34,6 +34,9 @@ __all__ = [
 
 Partition: TypeAlias = "str | slice | Sequence[str]"
 """Name of a partition, "all", several names, or a slice of stored events."""
+
+Factor: TypeAlias = "Callable[[NDArray[np.float64], Sequence[str]], NDArray[np.float64]]"
+"""What multiplies the weights of events: (n, n_obs) observables and their names -> (n,)."""
 
 _EVENTS_AT_A_TIME = 2**16
 
@@ -124,7 +127,9 @@ class StoredEvents:
         self.store = store
         self.partition = partition
         self.cuts = Cuts(cuts, store.observable_names) if cuts else None
-        self.efficiencies = Efficiencies(efficiencies, store.observable_names) if efficiencies else None
+        self.efficiencies: Factor | None = None
+        if efficiencies:
+            self.efficiencies = Efficiencies(efficiencies, store.observable_names)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -183,6 +188,16 @@ class StoredEvents:
         for events, store in zip(both, self.store.varied(name), strict=True):
             events.store = store
         return both
+
+    def reweighted(self, factor: Factor) -> StoredEvents:
+        """Return the same events with their weights multiplied by a function of the observables."""
+        events, before = copy(self), self.efficiencies
+
+        def both(x: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
+            return factor(x, names) if before is None else before(x, names) * factor(x, names)
+
+        events.efficiencies = both
+        return events
 
     def check_estimator(self, estimator: object, *, other_store: bool = False) -> None:
         """Let an estimator that knows where it was trained refuse these events; see `Estimator.check_store`."""

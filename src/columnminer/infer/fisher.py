@@ -20,7 +20,7 @@ from columnminer.infer.bins import Bins
 from columnminer.infer.estimates import gives_score, warn_of_checks
 from columnminer.infer.events import Events, StoredEvents
 from columnminer.infer.moments import BinMoments, information_of
-from columnminer.infer.morphed import choose_bins
+from columnminer.infer.morphed import choose_bins, fill
 from columnminer.infer.rate import checked_luminosity
 from columnminer.infer.summary import Summary
 from columnminer.learn.fisher import ScoreMoments, member_scores
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from columnminer.infer.estimates import RatioLike, ScoreLike
     from columnminer.infer.events import Partition
     from columnminer.infer.moments import Array, Extras
+    from columnminer.infer.morphed import MorphedHistogram
     from columnminer.infer.summary import SummaryItems
     from columnminer.learn.fisher import EnsembleMode
     from columnminer.store.eventstore import EventStore
@@ -111,7 +112,8 @@ class FisherInformation:
     """Expected Fisher information of the events of a store.
 
     Nuisance parameters of the store stand behind the parameters of the set-up, at nu = 0; `constraints` is what is
-    known of them from elsewhere, to be added.
+    known of them from elsewhere, to be added. Those that change what is seen, and not the weights, are not among them:
+    the information in histograms about these is that of their `templates`.
 
     Parameters
     ----------
@@ -181,6 +183,25 @@ class FisherInformation:
         """
         summary, chosen = self._binning(theta, observables, bins)
         return self._of_bins(theta, summary, chosen)
+
+    def templates(self, theta: Any, observables: SummaryItems | None = None, bins: BinSpec = None) -> MorphedHistogram:
+        """Return the histogram of the events at any parameter point, filled in one pass.
+
+        Its `MorphedHistogram.information` is that of `histogram` at all points and for all nuisance parameters,
+        without the covariance, for 1 pb^-1. A nuisance parameter acts on signal and background apart there, in
+        `histogram` on their sum.
+
+        Parameters
+        ----------
+        theta
+            Where a number of bins have equal cross sections.
+        observables, bins
+            As for `histogram`; None: the total cross section alone.
+        """
+        nuisances = bool(self.store.nuisances or self.store.variations)
+        if observables is None:
+            return fill(self._events(), nuisances=nuisances)
+        return fill(self._events(), *self._binning(theta, observables, bins), nuisances=nuisances)
 
     def _binning(self, theta: Any, observables: SummaryItems, bins: BinSpec) -> tuple[Summary, Bins]:
         summary = Summary(observables, self.store.observable_names)

@@ -25,7 +25,6 @@ import numpy as np
 
 from columnminer.errors import InputError, MissingError
 from columnminer.infer.histogram import HistogramLikelihood
-from columnminer.infer.moments import BinMoments
 from columnminer.infer.pyhf_modifiers import EXPONENTIAL, POLYNOMIAL, RATE
 from columnminer.model.checks import choice
 from columnminer.store.commit import require_free, write_json
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from columnminer.infer.events import StoredEvents
     from columnminer.infer.likelihood import Likelihood
     from columnminer.infer.morphed import MorphedHistogram
     from columnminer.infer.variations import Variations
@@ -68,7 +66,6 @@ def to_workspace(
     theta: Any = None,
     *,
     dependence: Dependence = "fixed",
-    events: StoredEvents | None = None,
     channel: str = "histogram",
     measurement: str = "measurement",
 ) -> dict[str, Any]:
@@ -80,15 +77,13 @@ def to_workspace(
     Parameters
     ----------
     likelihood
-        A `HistogramLikelihood` with its rate. Its nuisance parameters come out constrained, as HistFactory has them.
+        A `HistogramLikelihood` with its rate. Its nuisance parameters come out constrained, as HistFactory has them;
+        if the statistics of its templates count, their errors at `theta` become one staterror.
     theta
         Where yields are taken: the theory parameters as a mapping or a sequence, or the name of a benchmark; the
         nominal point by default.
     dependence
         On theta, see above. The parameter of interest is "mu", or the first theory parameter.
-    events
-        The simulated events that the histogram was filled with: the sums of their squared weights at `theta` become
-        one staterror. Without, there are no uncertainties of templates.
     channel, measurement
         What to call them.
 
@@ -98,7 +93,7 @@ def to_workspace(
         If the likelihood is no `HistogramLikelihood`, or has no rate; if data are no single histogram; if a parameter
         is called "mu" at fixed theta; if an uncertainty of templates has no yields to be relative to.
     MissingError
-        If there is no morphing, for a polynomial; if the likelihood does not know what its events are binned in.
+        If there is no morphing, for a polynomial.
     """
     choice(dependence, ("fixed", "linear", "polynomial"), "dependence")
     if not isinstance(likelihood, HistogramLikelihood):
@@ -121,7 +116,7 @@ def to_workspace(
         samples, parameters = _linear(likelihood, at, expected)
     else:
         samples, parameters = _polynomial(likelihood, at)
-    uncertainties = None if events is None else _uncertainties(likelihood, point, samples, events)
+    uncertainties = _uncertainties(likelihood.templates, at, samples) if likelihood.template_statistics else None
     written = [
         {
             "name": sample.name,
@@ -312,22 +307,16 @@ def _nuisances(sample: _Sample, *, exact: bool) -> list[dict[str, Any]]:
     return modifiers
 
 
-def _uncertainties(
-    likelihood: HistogramLikelihood, theta: NDArray[np.float64], samples: list[_Sample], events: StoredEvents
-) -> NDArray[np.float64]:
+def _uncertainties(templates: MorphedHistogram, at: NDArray[np.float64], samples: list[_Sample]) -> NDArray[np.float64]:
     """Return the statistical errors of the bins, relative to the sum of nominal yields as pyhf takes them."""
-    if likelihood.summary is None:
-        msg = "this likelihood knows its bins but not what is binned: its template statistics cannot be found"
-        raise MissingError(msg)
-    moments = BinMoments.of(events, theta, likelihood.summary, likelihood.bins, nuisances=False)
-    sigma, error = moments.cross_section, np.sqrt(moments.second[:, 0, 0])
+    sigma, error = templates.at(at), np.sqrt(templates.variance(at))
     relative = np.divide(error, sigma, out=np.zeros_like(sigma), where=sigma > 0.0)
     nominal = np.sum([sample.yields for sample in samples], axis=0)  # slopes are among them
     lost = np.flatnonzero((relative > 0.0) & (nominal <= 0.0))
     if len(lost):
         msg = (
-            f"bins {lost.tolist()}: yields and slopes add up to nothing that an error could be relative to. Leave out "
-            "the events, or choose another theta"
+            f"bins {lost.tolist()}: yields and slopes add up to nothing that an error could be relative to. Leave the "
+            "template statistics out, or choose another theta"
         )
         raise InputError(msg)
     return np.asarray(relative * nominal)

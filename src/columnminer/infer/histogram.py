@@ -113,6 +113,8 @@ class HistogramLikelihood(Likelihood):
         nuisances: bool = False,
         template_statistics: bool = False,
         score_components: Sequence[str] | None = None,
+        n_sampled: int | None = None,
+        seed: Seed = 0,
     ) -> HistogramLikelihood:
         """Return the likelihood of a histogram of a store's observables.
 
@@ -144,6 +146,10 @@ class HistogramLikelihood(Likelihood):
             Whether the limited number of simulated events in the templates counts.
         score_components
             Names of the parameters whose components of score estimators are axes; all by default.
+        n_sampled, seed
+            Fill the template at each benchmark with so many unweighted events, drawn by this seed, instead of all
+            events with their weights (None); see `columnminer.infer.sampled`. Bins and the total cross section remain
+            those of all events.
         """
         rate = RateLikelihood.from_store(
             store, luminosity, partition=rate_partition, cuts=cuts, efficiencies=efficiencies, nuisances=nuisances
@@ -153,7 +159,15 @@ class HistogramLikelihood(Likelihood):
         thetas = store.setup.space.points(store.setup.space.nominal if bin_thetas is None else bin_thetas)
         chosen = choose_bins(events, summary, bins, thetas)
         return cls(
-            fill(events, summary, chosen, nuisances=nuisances, squares=template_statistics),
+            fill(
+                events,
+                summary,
+                chosen,
+                nuisances=nuisances,
+                squares=template_statistics,
+                n_sampled=n_sampled,
+                seed=seed,
+            ),
             rate,
             summary=summary,
             include_rate=include_rate,

@@ -53,6 +53,7 @@ def expected_limits(
     theta_ref: Any = None,
     score_components: Sequence[str] | None = None,
     template_statistics: bool = False,
+    n_sampled: int | None = None,
     dof: int | None = None,
     partition: Partition = "test",
     template_partition: Partition = ("train", "validation"),
@@ -72,9 +73,9 @@ def expected_limits(
     store
         Simulated events; None where `what` is a likelihood.
     what
-        A ratio estimator (also of densities or double ratios, an ensemble, or a
-        `columnminer.infer.projection.ScoreProjection`), "rate", what to histogram (names or expressions of observables,
-        score estimators, or a list of them), or any `Likelihood`, whose own Asimov data are then used.
+        A ratio estimator (also of densities or double ratios, an ensemble, or a `ScoreProjection`), "rate", what to
+        histogram (names or expressions of observables, score estimators, or a list of them), or any `Likelihood`, whose
+        own Asimov data are then used.
     theta_true
         Parameter point, or name of a benchmark.
     grid
@@ -87,13 +88,16 @@ def expected_limits(
         Of histograms: edges, or numbers of bins of equal cross sections.
     bins_at
         Where these are equal: "grid", on average over the grid; a list of points, over which they are averaged;
-        "each", anew at every point of the grid, as `columnminer.infer.adaptive.AdaptiveHistograms` compares them.
+        "each", anew at every point of the grid, as `AdaptiveHistograms` compares them.
     theta_ref
         Denominator of the ratios of ``bins_at="each"``; the reference benchmark by default.
     score_components
         Names of the parameters whose components of score estimators are histogrammed; all by default.
     template_statistics
         Whether the limited number of simulated events in histograms counts; see `HistogramLikelihood`.
+    n_sampled
+        Fill the histogram at each benchmark with so many unweighted events; None: with all, weighted. See
+        `columnminer.infer.sampled`.
     dof
         Degrees of freedom; the number of parameters unless given.
     partition
@@ -108,7 +112,7 @@ def expected_limits(
     n_asimov
         Make the Asimov data of so many unweighted events, drawn from those of `partition`; None: of all, weighted.
     seed
-        Of that drawing.
+        Of what is drawn.
 
     Raises
     ------
@@ -131,6 +135,8 @@ def expected_limits(
         theta_ref=theta_ref,
         score_components=score_components,
         template_statistics=template_statistics,
+        n_sampled=n_sampled,
+        seed=seed,
         templates=template_partition,
         events=partition,
         nuisances=nuisances,
@@ -166,12 +172,14 @@ def observed_limits(
     theta_ref: Any = None,
     score_components: Sequence[str] | None = None,
     template_statistics: bool = False,
+    n_sampled: int | None = None,
     dof: int | None = None,
     n_observed: float | None = None,
     template_partition: Partition = ("train", "validation"),
     cuts: Sequence[str] = (),
     efficiencies: Sequence[str] = (),
     nuisances: bool = False,
+    seed: Seed = 0,
 ) -> Limits:
     """Return the limits from observed data.
 
@@ -179,14 +187,16 @@ def observed_limits(
     ----------
     store
         Simulated events; None where `what` is a likelihood.
-    what, grid, luminosity, include_rate, bins, bins_at, theta_ref, score_components, template_statistics, dof
+    what, grid, luminosity, include_rate, bins, bins_at, theta_ref, score_components
+        As for `expected_limits`.
+    template_statistics, n_sampled, dof
         As for `expected_limits`.
     data
         Observed events: observables (n, n_obs) in the order of the store, a store of recorded events, a `Dataset`, or
         what else the likelihood takes: counts in bins, a number of events.
     n_observed
         Rescale the data to this number of events (after cuts): what more data of the same kind would say.
-    template_partition, cuts, efficiencies, nuisances
+    template_partition, cuts, efficiencies, nuisances, seed
         As for `expected_limits`. Cuts act on the data, too.
 
     Raises
@@ -212,6 +222,8 @@ def observed_limits(
             theta_ref=theta_ref,
             score_components=score_components,
             template_statistics=template_statistics,
+            n_sampled=n_sampled,
+            seed=seed,
             templates=template_partition,
             events="test",
             nuisances=nuisances,
@@ -258,6 +270,8 @@ def _likelihood(
     theta_ref: Any,
     score_components: Sequence[str] | None,
     template_statistics: bool,
+    n_sampled: int | None,
+    seed: Seed,
     templates: Partition,
     events: Partition,
     nuisances: bool,
@@ -270,6 +284,9 @@ def _likelihood(
         raise InputError(msg)
     if theta_ref is not None and not each:
         msg = "theta_ref is the denominator of bins_at='each'; other ratios bring their own"
+        raise InputError(msg)
+    if n_sampled is not None and (each or gives_ratio(what) or what == "rate"):
+        msg = "n_sampled is for histograms whose bins are the same at all points; leave it out"
         raise InputError(msg)
     if isinstance(what, str) and what == "rate":
         if not include_rate:
@@ -304,6 +321,8 @@ def _likelihood(
         nuisances=nuisances,
         template_statistics=template_statistics,
         score_components=score_components,
+        n_sampled=n_sampled,
+        seed=seed,
         **options,
     )
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from columnminer.infer.bins import BinSpec
     from columnminer.infer.estimates import RatioLike
     from columnminer.infer.summary import SummaryItems
-    from columnminer.learn.information import Information
     from columnminer.store.eventstore import EventStore
 
 __all__ = ["Metric"]
@@ -225,7 +224,8 @@ class Metric:
     ) -> Metric:
         """Return the metric of the parameters of a store, interpolated between the points of a grid.
 
-        Nuisance parameters of the store are constrained and profiled at each point.
+        Nuisance parameters of the store are constrained and profiled at each point, in histograms also those that
+        change what is seen. Histograms and rates take one pass over the events for all points, others one for each.
 
         Parameters
         ----------
@@ -250,24 +250,20 @@ class Metric:
         InputError
             If the information is singular at a point: a rate constrains one parameter only.
         """
-        information = FisherInformation(store, luminosity, **options)
-        names = store.setup.space.names
-        points = grid_points(grid, names)
-        if what in ("truth", "rate"):
-            calculate: Callable[[Any], Information] = getattr(information, str(what))
-        elif gives_ratio(what):
+        fisher = FisherInformation(store, luminosity, **options)
+        names, points = store.setup.space.names, grid_points(grid, store.setup.space.names)
+        if what == "truth" or gives_ratio(what):
             estimator: Any = what
-            calculate = lambda theta: information.detector(theta, estimator)  # noqa: E731
+            results = [fisher.truth(p) if what == "truth" else fisher.detector(p, estimator) for p in points]
+            if results[0].parameter_names != names:
+                results = [(result + fisher.constraints()).profile(names) for result in results]
+            values = np.stack([result.information for result in results])
         else:
-            summary: Any = what
-            edges = [a.edges for a in information.binned_rates(points.mean(axis=0), summary, bins).axes]
-            calculate = lambda theta: information.histogram(theta, summary, edges)  # noqa: E731
-        results = [calculate(theta) for theta in points]
-        if results[0].parameter_names != names:
-            results = [(result + information.constraints()).profile(names) for result in results]
-        return cls.from_grid(
-            grid, [result.information for result in results], names, interpolation=interpolation, inverse=inverse
-        )
+            summary: Any = None if what == "rate" else what
+            templates = fisher.templates(points.mean(axis=0), summary, bins)
+            at = np.pad(points, ((0, 0), (0, len(templates.parameters) - len(names))))
+            values = _profiled(fisher.luminosity * templates.information(at), len(names))
+        return cls.from_grid(grid, values, names, interpolation=interpolation, inverse=inverse)
 
     def __call__(self, theta: ArrayLike) -> NDArray[np.float64]:
         """Return the metric at points (n, n_par): (n, n_par, n_par).
@@ -340,6 +336,13 @@ def positive_definite(matrices: NDArray[np.float64]) -> NDArray[np.bool_]:
     sizes = np.sqrt(np.where(usable[:, None], diagonal, 1.0))
     scaled = np.where(usable[:, None, None], matrices / sizes[:, :, None] / sizes[:, None, :], 0.0)
     return np.asarray(np.linalg.eigvalsh(scaled)[:, 0] > _SINGULAR)
+
+
+def _profiled(information: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Return the information (n_points, n, n) about the first n parameters, the others constrained and profiled."""
+    mixed, rest = information[:, :n, n:], information[:, n:, n:]
+    constrained = rest + np.eye(rest.shape[-1])
+    return np.asarray(information[:, :n, :n] - mixed @ np.linalg.solve(constrained, mixed.transpose(0, 2, 1)))
 
 
 def _at(names: Sequence[str], point: NDArray[np.float64]) -> str:

@@ -9,8 +9,10 @@ import numpy as np
 
 from columnminer.errors import InputError, MissingError
 from columnminer.infer.bins import Axis, Bins, quantile_edges, split_bins
+from columnminer.infer.sampled import checked_number, sampled
 from columnminer.infer.variations import Variations
 from columnminer.store.weights import NuisanceColumn
+from columnminer.streams import seed_sequence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from columnminer.infer.summary import Summary
     from columnminer.model.parameters import Parameter
     from columnminer.model.setup import Setup
+    from columnminer.streams import Seed
 
 __all__ = ["PILOT_EVENTS", "MorphedHistogram", "choose_bins", "fill"]
 
@@ -101,6 +104,17 @@ class MorphedHistogram:
         along_nu = along_nu + background * self.background_variations.log_gradients(nu)
         return np.concatenate([slopes * factors, along_nu], axis=-2)
 
+    def information(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        r"""Return the Fisher information in Poisson numbers of events in the bins, for 1 pb^-1: [..., n_par, n_par].
+
+        .. math:: I_{ij} = \sum_k \frac{\partial_i \sigma_k\, \partial_j \sigma_k}{\sigma_k}
+
+        with all nuisance parameters, also those that change what is seen. Bins without cross section say nothing.
+        """
+        sigma, slopes = self.at(points), self.gradient(points)
+        inverse = np.divide(1.0, sigma, out=np.zeros_like(sigma), where=sigma > 0.0)
+        return np.asarray(np.einsum("...ik,...jk,...k->...ij", slopes, slopes, inverse, optimize=True))
+
     def variance(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         r"""Return the variance of the bins from the limited number of simulated events, [..., n_bins] in pb^2.
 
@@ -163,6 +177,8 @@ def fill(
     *,
     nuisances: bool = False,
     squares: bool = False,
+    n_sampled: int | None = None,
+    seed: Seed = 0,
 ) -> MorphedHistogram:
     """Return the benchmark histograms of stored events, in one pass over them.
 
@@ -176,13 +192,20 @@ def fill(
         Whether to fill the varied histograms of the store's nuisance parameters, too.
     squares
         Whether to sum squared weights, too, for `MorphedHistogram.variance`.
+    n_sampled, seed
+        Fill the histogram at each benchmark, and that of the background, with so many unweighted events, drawn by this
+        seed; see `columnminer.infer.sampled`. None: with all events, weighted. Nuisance parameters change either as
+        they change all events.
 
     Raises
     ------
     MissingError
         If there are no events, or nuisance parameters are asked for and there are none.
+    InputError
+        If `n_sampled` is no positive integer.
     """
     store, bins = events.store, bins if bins is not None else Bins()
+    n_drawn = None if n_sampled is None else checked_number(n_sampled)
     if nuisances and not (store.nuisances or store.variations):
         msg = "the store has no nuisance parameters: its set-up or its samples have no systematics"
         raise MissingError(msg)
@@ -192,6 +215,8 @@ def fill(
     one, other = np.triu_indices(n_benchmarks)
     signal_squares: NDArray[np.float64] = np.zeros(())
     background_squares: NDArray[np.float64] = np.zeros(())
+    signal_sizes: NDArray[np.float64] = np.zeros(())
+    background_sizes: NDArray[np.float64] = np.zeros(())
     for block in events.blocks():
         index = bins.find_bins(
             summary(block.x, events.names) if summary is not None else np.zeros((len(block.background), 0))
@@ -202,8 +227,11 @@ def fill(
         n += len(index)
         signal = signal + bins.sum(index[~is_background], weights[~is_background]).T
         background = background + bins.sum(index[is_background], weights[is_background]).T
-        if squares:
-            own, rest = weights[~is_background], weights[is_background, :1]
+        own, rest = weights[~is_background, :n_benchmarks], weights[is_background, :1]
+        if n_drawn is not None:
+            signal_sizes = signal_sizes + bins.sum(index[~is_background], np.abs(own)).T
+            background_sizes = background_sizes + bins.sum(index[is_background], np.abs(rest))[:, 0]
+        elif squares:
             signal_squares = signal_squares + bins.sum(index[~is_background], own[:, one] * own[:, other]).T
             background_squares = background_squares + bins.sum(index[is_background], rest**2)[:, 0]
     if n == 0:
@@ -214,11 +242,37 @@ def fill(
     if nuisances:
         of_signal, of_background = _variations(events, summary, bins, signal, background)
         histogram = replace(histogram, signal_variations=of_signal, background_variations=of_background)
+    if n_drawn is not None:
+        return _drawn(histogram, signal_sizes, background_sizes, n_drawn, seed)
     if not squares:
         return histogram
     both = np.zeros((n_benchmarks, n_benchmarks, bins.size))
     both[one, other] = both[other, one] = signal_squares
     return replace(histogram, signal_squares=both, background_squares=background_squares)
+
+
+def _drawn(
+    histogram: MorphedHistogram,
+    signal_sizes: NDArray[np.float64],
+    background_sizes: NDArray[np.float64],
+    n: int,
+    seed: Seed,
+) -> MorphedHistogram:
+    """Return the histogram as n unweighted events at each benchmark, and n of the background, would fill it."""
+    stream, names = seed_sequence(seed, "templates"), histogram.setup.benchmark_names
+    signal, squares = np.empty_like(histogram.signal), np.zeros((len(names), *histogram.signal.shape))
+    for i, name in enumerate(names):
+        rng = np.random.default_rng(seed_sequence(stream, "signal", name))
+        signal[i], squares[i, i] = sampled(histogram.signal[i], signal_sizes[i], n, rng)
+    rng = np.random.default_rng(seed_sequence(stream, "background"))
+    background, background_squares = sampled(histogram.background, background_sizes, n, rng)
+    return replace(
+        histogram,
+        signal=signal,
+        background=background,
+        signal_squares=squares,
+        background_squares=background_squares,
+    )
 
 
 def _variations(

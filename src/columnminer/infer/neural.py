@@ -44,7 +44,8 @@ class NeuralLikelihood(Likelihood):
 
     The parameters are those of the rate: theta and, if it has them, nuisance parameters nu, which `constrained`
     constrains. An estimator of theta alone says that nu does not change the distribution of the events, but only their
-    number; one of (theta, nu) beside a rate without nu is evaluated at nu = 0.
+    number; one of (theta, nu) beside a rate without nu is evaluated at nu = 0. Where nu changes the events and not
+    their weights, it takes an estimator that learned how (`columnminer.learn.variations.learn_variations`).
 
     Parameters
     ----------
@@ -134,8 +135,8 @@ class NeuralLikelihood(Likelihood):
         other_store
             Whether the estimator may come from another store.
         nuisances
-            Whether the store's nuisance parameters are parameters; constrain them with `Likelihood.constrained`. With
-            an estimator of theta alone they change the number of events only, which is logged as a warning.
+            Whether the store's nuisance parameters are parameters; constrain them with `Likelihood.constrained`.
+            Those that the estimator does not know change the number of events only, which is logged as a warning.
 
         Raises
         ------
@@ -150,10 +151,12 @@ class NeuralLikelihood(Likelihood):
         rate = RateLikelihood.from_store(
             store, luminosity, partition=rate_partition, cuts=cuts, efficiencies=efficiencies, nuisances=nuisances
         )
-        if nuisances and len(estimator.parameter_names) == len(store.setup.space.names):
+        unknown = [name for name in rate.names if name not in estimator.parameter_names]
+        if unknown:
             logger.warning(
-                "the estimator knows no nuisance parameters: %s change the number of events, not their distribution",
-                ", ".join(store.nuisance_names),
+                "nuisance parameters that the estimator does not know change the number of events, not their "
+                "distribution: %s",
+                ", ".join(unknown),
             )
         events = StoredEvents(store, partition, cuts=cuts, efficiencies=efficiencies)
         events.check_estimator(estimator, other_store=other_store)
@@ -236,21 +239,33 @@ class NeuralLikelihood(Likelihood):
     def asimov(self, params: Params = None, **by_name: ArrayLike) -> AsimovEvents:
         """Return the stored events, weighted to the expectation at one point; they are read when needed."""
         point = self.point(params, by_name)
-        theta, nu = self._split(point)
-        return AsimovEvents(self._stored(), theta, float(self.rate.mean(point)), nu)
+        events, theta, nu = self._made_at(point)
+        return AsimovEvents(events, theta, float(self.rate.mean(point)), nu)
 
     def simulate(self, seed: Seed, params: Params = None, **by_name: ArrayLike) -> Events:
         """Return unweighted events drawn from the stored ones, a Poisson number of them."""
         point = self.point(params, by_name)
-        theta, nu = self._split(point)
+        events, theta, nu = self._made_at(point)
         rng = np.random.default_rng(seed_sequence(seed, "events"))
-        return self._stored().draw(theta, int(rng.poisson(self.rate.mean(point))), rng, nu)
+        return events.draw(theta, int(rng.poisson(self.rate.mean(point))), rng, nu)
 
-    def _split(self, point: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Return theta and nu, None where all are 0."""
-        n_theta = len(self.rate.total.setup.space)
-        nu = point[n_theta:]
-        return point[:n_theta], nu if nu.any() else None
+    def _made_at(
+        self, point: NDArray[np.float64]
+    ) -> tuple[StoredEvents, NDArray[np.float64], NDArray[np.float64] | None]:
+        """Return the events that data are made of, theta, and the nu that changes their weights, None where all are 0.
+
+        What changes the events themselves is what the estimator learned of it: a further factor of nominal events.
+        """
+        events, n_theta = self._stored(), len(self.rate.total.setup.space)
+        nu, seen = np.split(point[n_theta:], [len(events.store.nuisances)])
+        if seen.any():
+            moved = {name: value for name, value in zip(events.store.variations, seen.tolist(), strict=True) if value}
+            response = getattr(self.estimator, "response", None)
+            if response is None:
+                msg = f"the estimator does not know what {', '.join(moved)} does to events: see learn_variations"
+                raise MissingError(msg)
+            events = events.reweighted(lambda x, names: response(x, moved, names=names))
+        return events, point[:n_theta], nu if nu.any() else None
 
     def _stored(self) -> StoredEvents:
         if self.events is None:

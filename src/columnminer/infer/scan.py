@@ -10,9 +10,11 @@ import numpy as np
 from scipy.stats import chi2
 
 from columnminer.errors import InputError, MissingError
+from columnminer.infer.adaptive import AdaptiveHistograms
 from columnminer.infer.fit import fit
 from columnminer.infer.grid import Grid, grid_points
 from columnminer.infer.histogram import HistogramLikelihood
+from columnminer.infer.neural import NeuralLikelihood
 from columnminer.infer.newton import climb
 from columnminer.infer.products import Product
 
@@ -74,8 +76,9 @@ class Limits:
         name -> (n,) fitted value of each nuisance parameter at each point.
     grid : Grid or None
         The grid that the points are, if they are one.
-    histograms : Histograms or None
-        Of a binned likelihood.
+    histograms : Histograms, tuple of Histograms or None
+        Of a binned likelihood; one for each point, whose `expected` is that of this point alone, where each has bins of
+        its own.
     data : object
         What the likelihood was evaluated on: number of events, counts in bins, or a `Dataset`.
     """
@@ -90,7 +93,7 @@ class Limits:
     best_fit_index: int
     nuisances: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     grid: Grid | None = None
-    histograms: Histograms | None = None
+    histograms: Histograms | tuple[Histograms, ...] | None = None
     data: Any = None
 
     @property
@@ -175,12 +178,23 @@ def _profiled(likelihood: Likelihood, names: Sequence[str], theta: NDArray[np.fl
     return points
 
 
-def _histograms(likelihood: Likelihood, points: NDArray[np.float64], data: Any) -> Histograms | None:
+def _histograms(
+    likelihood: Likelihood, points: NDArray[np.float64], data: Any
+) -> Histograms | tuple[Histograms, ...] | None:
     """Return the histograms of a binned likelihood, or of the first factor of a product if that is one."""
     if isinstance(likelihood, Product):
         first, data = likelihood.factors[0], data[0]
         points = points[:, [likelihood.names.index(name) for name in first.names]]
         likelihood = first
-    if not isinstance(likelihood, HistogramLikelihood):
+    if isinstance(likelihood, HistogramLikelihood):
+        return Histograms(likelihood.bins.axes, likelihood.expected(points), data)
+    if not (isinstance(likelihood, NeuralLikelihood) and isinstance(likelihood.estimator, AdaptiveHistograms)):
         return None
-    return Histograms(likelihood.bins.axes, likelihood.expected(points), data)
+    estimator = likelihood.estimator
+    thetas = np.ascontiguousarray(points[:, : len(estimator.parameter_names)])
+    return tuple(
+        Histograms(estimator.bins_at(theta).axes, n * estimator.shares_at(theta)[np.newaxis], counts)
+        for theta, n, counts in zip(
+            thetas, likelihood.expected(points), estimator.counts(data, thetas, likelihood.rate.cuts), strict=True
+        )
+    )

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from columnminer.store.samplestore import SampleStore
     from columnminer.streams import Seed
 
-__all__ = ["Estimator"]
+__all__ = ["Estimator", "require_other_events"]
 
 
 class Estimator(ABC):
@@ -192,16 +192,7 @@ class Estimator(ABC):
                 f"{', '.join(theta)}"
             )
             raise InputError(msg)
-        if store.hash != self.store_hash:
-            if not other_store:
-                msg = f"the estimator was trained on another store than {store.path}: allow it with other_store=True"
-                raise InputError(msg)
-        elif not isinstance(partition, str) or partition == self.partition or "all" in {partition, self.partition}:
-            msg = (
-                f"the estimator was trained on partition {self.partition!r} of {store.path}: evaluating it on "
-                f"{partition!r} would count what it has memorised; use another partition"
-            )
-            raise InputError(msg)
+        require_other_events(self, store, partition, other_store=other_store)
 
     # Learning ----------------------------------------------------------------------------------------------------
 
@@ -437,3 +428,23 @@ class Estimator(ABC):
             msg = f"{folder}: the estimator is damaged: {error}"
             raise FileFormatError(msg) from error
         return estimator
+
+
+def require_other_events(trained: Any, store: EventStore, partition: str | slice, *, other_store: bool) -> None:
+    """Refuse events that something was trained on, by its `store_hash` and `partition`; see `Estimator.check_store`.
+
+    Raises
+    ------
+    InputError
+        If the events are those of the training, or of another store without `other_store`.
+    """
+    if store.hash != trained.store_hash:
+        if not other_store:
+            msg = f"the estimator was trained on another store than {store.path}: allow it with other_store=True"
+            raise InputError(msg)
+    elif not isinstance(partition, str) or partition == trained.partition or "all" in {partition, trained.partition}:
+        msg = (
+            f"the estimator was trained on partition {trained.partition!r} of {store.path}: evaluating it on "
+            f"{partition!r} would count what it has memorised; use another partition"
+        )
+        raise InputError(msg)

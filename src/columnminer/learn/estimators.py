@@ -10,12 +10,15 @@
 `MadMinerDensityEstimator`  the same, trained by MadMiner (`learn.madminer.import_madminer_estimator`)
 `Ensemble`                  several of one kind: their mean, and how much they differ
 `CalibratedRatio`           one with a fixed reference, corrected and normalised on other events
+`VariedRatio`               one that knows selection variations as well (`learn_variations`)
 ==========================  ========================================================================================
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from columnminer.learn.calibration import ESTIMATOR, CalibratedRatio, is_calibrated, load_calibrated
 from columnminer.learn.densities import DensityEstimator, DensityRatio
@@ -26,6 +29,8 @@ from columnminer.learn.morphed import MorphingRatioEstimator
 from columnminer.learn.quadratic import QuadraticRatioEstimator
 from columnminer.learn.ratios import DoubleRatioEstimator, RatioEstimator
 from columnminer.learn.scores import ScoreEstimator
+from columnminer.learn.varied import VariedRatio, is_varied, load_varied
+from columnminer.learn.wrapped import RatioFrom
 
 __all__ = [
     "CalibratedRatio",
@@ -38,25 +43,33 @@ __all__ = [
     "QuadraticRatioEstimator",
     "RatioEstimator",
     "ScoreEstimator",
+    "Trained",
+    "VariedRatio",
     "load_estimator",
+    "trained_members",
 ]
 
+Trained: TypeAlias = Estimator | Ensemble | CalibratedRatio | VariedRatio
+"""What can be loaded."""
 
-def load_estimator(folder: str | Path, *, device: str = "auto") -> Estimator | Ensemble | CalibratedRatio:
-    """Read an estimator of any kind, an ensemble or a calibrated one, from the folder that its `save` wrote.
+
+def load_estimator(folder: str | Path, *, device: str = "auto") -> Trained:
+    """Read an estimator of any kind, an ensemble, a calibrated or varied one, from the folder that its `save` wrote.
 
     Raises
     ------
     FileFormatError
         If there is no estimator, or it is damaged.
     """
+    if is_varied(folder):
+        return load_varied(folder, partial(load_estimator, device=device))
     if is_calibrated(folder):
         return load_calibrated(folder, load_estimator(Path(folder) / ESTIMATOR, device=device))
     return Ensemble.load(folder, device=device) if holds_ensemble(folder) else Estimator.load(folder, device=device)
 
 
-def trained_members(estimator: Estimator | Ensemble | CalibratedRatio) -> list[Estimator]:
-    """Return the estimators that were trained for this one: itself, or those that it is made of."""
-    if isinstance(estimator, CalibratedRatio):
+def trained_members(estimator: Any) -> list[Estimator]:
+    """Return the estimators that were trained for this one, at nu = 0: itself, or those that it is made of."""
+    if isinstance(estimator, RatioFrom):
         return trained_members(estimator.estimator)
     return estimator.members if isinstance(estimator, Ensemble) else [estimator]

@@ -35,6 +35,11 @@ class RatioFrom:
         return tuple(self.estimator.parameter_names)
 
     @property
+    def nuisance_names(self) -> tuple[str, ...]:
+        """Which of the parameters are nuisances."""
+        return tuple(getattr(self.estimator, "nuisance_names", ()))
+
+    @property
     def store_hash(self) -> str:
         """Content hash of the event store that the estimator was trained on."""
         return str(self.estimator.store_hash)

@@ -6,6 +6,7 @@ r"""Nuisance parameters: which there are, which weights of a file they need, and
 `PDFUncertainty`                  error members of a PDF set: eigenvector pairs, symmetric eigenvectors, or replicas
 `WeightVariation`                 any one or two weights of a file, by their ids or descriptions
 `SelectionVariation`              other observables and cuts for the same events, such as jets at another scale
+`PrincipalDirections`             the few directions in which many of these parameters change anything
 ================================  ====================================================================================
 
 How weights, or bins, depend on the nuisance parameters then is the matter of `columnminer.model.response`.
@@ -16,16 +17,15 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from scipy.special import ndtri
 
 from columnminer.errors import ColumnMinerWarning, InputError
-from columnminer.model.checks import choice, entries, integer, located, number, sequence, text
-from columnminer.model.parameters import Parameter
+from columnminer.model.checks import choice, entries, floats, integer, located, number, sequence, text
+from columnminer.model.shifts import NuisanceShift, Systematic
 from columnminer.model.variations import find_named_weight, find_weight, fitting_weights
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ __all__ = [
     "NormalisationUncertainty",
     "NuisanceShift",
     "PDFUncertainty",
+    "PrincipalDirections",
     "ScaleUncertainty",
     "SelectionVariation",
     "Systematic",
@@ -43,94 +44,6 @@ __all__ = [
 ]
 
 _PDF_ERRORS = ("hessian", "symmhessian", "replicas")
-
-
-@dataclass(frozen=True)
-class NuisanceShift:
-    """Where one file has the varied weights of one nuisance parameter.
-
-    Attributes
-    ----------
-    parameter : str
-        Name of the nuisance parameter.
-    up, down : str or None
-        Ids of the weights at nu = +step and -step; `up` None stands for the nominal weight, `down` None for one-sided.
-    central : str or None
-        Id of the weight that they vary, where it is not the nominal one (None): the events keep their nominal weight,
-        times the ratio of these.
-    factor : float
-        What the weight `up` is to be multiplied with.
-    step : float
-        Value of nu to which the varied weights belong.
-    """
-
-    parameter: str
-    up: str | None
-    down: str | None = None
-    factor: float = 1.0
-    step: float = 1.0
-    central: str | None = None
-
-    @property
-    def weights(self) -> tuple[str, ...]:
-        """Ids of all weights that it needs."""
-        return tuple(i for i in (self.up, self.down, self.central) if i is not None)
-
-
-@dataclass(frozen=True)
-class Systematic(ABC):
-    """A source of uncertainty with a name and one or more nuisance parameters."""
-
-    name: str
-    type: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        text(self.name, "the name of a systematic uncertainty")
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """Names of the nuisance parameters that it brings."""
-        return (self.name,)
-
-    @property
-    def nuisance_parameters(self) -> tuple[Parameter, ...]:
-        """The nuisance parameters: unit Gaussians around 0."""
-        return tuple(Parameter(n, constraint=1.0, kind="nuisance", description=self.name) for n in self.parameter_names)
-
-    @abstractmethod
-    def shifts(
-        self, weight_names: Sequence[str], descriptions: Mapping[str, str], source: str = "source"
-    ) -> tuple[NuisanceShift, ...]:
-        """Return where a file has the varied weights, one entry for each nuisance parameter.
-
-        Parameters
-        ----------
-        weight_names
-            Ids of the weights that events of the file have, the nominal one first.
-        descriptions
-            What the file says about each, by id (`SourceInfo.weight_descriptions`).
-        source
-            What to call the file in messages.
-
-        Raises
-        ------
-        MissingError
-            If the file lacks one.
-        InputError
-            If several weights fit.
-        """
-
-    def required_weights(
-        self, weight_names: Sequence[str], descriptions: Mapping[str, str], source: str = "source"
-    ) -> tuple[str, ...]:
-        """Return the ids of all weights that `shifts` refers to, each once; parameters and errors as there."""
-        shifts = self.shifts(weight_names, descriptions, source)
-        return tuple(dict.fromkeys(i for shift in shifts for i in shift.weights))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the definition as JSON types."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {"type": self.type} | {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 @dataclass(frozen=True)
@@ -374,9 +287,69 @@ class SelectionVariation(Systematic):
         return ()
 
 
+@dataclass(frozen=True)
+class PrincipalDirections(Systematic):
+    """Directions in the space of another uncertainty's nuisance parameters, in which the events of a store change most.
+
+    The set-up of a store has them where `columnminer.reduce_directions` wrote it, in place of that uncertainty.
+
+    Parameters
+    ----------
+    name
+        That of the other uncertainty. Nuisance parameters are called name_direction_1, name_direction_2, ...
+    directions
+        (n_directions, n_parameters) orthonormal rows.
+    shares
+        (n_directions,) of the sum of squared relative changes of weights in all directions that there were.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit.
+    """
+
+    directions: Sequence[Sequence[float]]
+    shares: Sequence[float]
+    type: ClassVar[str] = "directions"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        where = f"systematic {self.name!r}"
+        rows = tuple(tuple(floats(row, f"{where}: a direction").tolist()) for row in self.directions)
+        shares = tuple(floats(self.shares, f"{where}: shares").tolist())
+        if not rows or len({len(row) for row in rows}) != 1 or len(rows) != len(shares):
+            msg = f"{where}: directions are rows of the same length, with one share each"
+            raise InputError(msg)
+        object.__setattr__(self, "directions", rows)
+        object.__setattr__(self, "shares", shares)
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the nuisance parameters that it brings."""
+        return tuple(f"{self.name}_direction_{i + 1}" for i in range(len(self.directions)))
+
+    def shifts(
+        self, weight_names: Sequence[str], descriptions: Mapping[str, str], source: str = "source"
+    ) -> tuple[NuisanceShift, ...]:
+        """Refuse: no file has their weights."""
+        del weight_names, descriptions
+        msg = (
+            f"{source}: systematic {self.name!r} has directions that were found in the events of a store: process "
+            "files with the uncertainty itself, and reduce the store"
+        )
+        raise InputError(msg)
+
+
 _TYPES: dict[str, type[Systematic]] = {
     kind.type: kind
-    for kind in (NormalisationUncertainty, ScaleUncertainty, PDFUncertainty, WeightVariation, SelectionVariation)
+    for kind in (
+        NormalisationUncertainty,
+        ScaleUncertainty,
+        PDFUncertainty,
+        WeightVariation,
+        SelectionVariation,
+        PrincipalDirections,
+    )
 }
 
 

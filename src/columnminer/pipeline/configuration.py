@@ -56,6 +56,7 @@ class HistogramConfig(Section):
     theta_ref: Point | None = None
     score_components: tuple[Text, ...] | None = None
     template_statistics: bool = False
+    n_sampled: Count | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> HistogramConfig:

@@ -10,9 +10,11 @@ import zarr
 
 from columnminer.errors import FileFormatError, InputError
 from columnminer.formats.opening import open_reader
-from columnminer.learn.calibration import CalibratedRatio, is_calibrated
+from columnminer.learn.calibration import is_calibrated
 from columnminer.learn.ensembles import Ensemble, holds_ensemble
 from columnminer.learn.estimators import load_estimator, trained_members
+from columnminer.learn.varied import is_varied
+from columnminer.learn.wrapped import RatioFrom
 from columnminer.model.setup import Setup
 from columnminer.pipeline.tables import (
     benchmark_table,
@@ -69,7 +71,7 @@ def _folder(path: Path) -> list[Table]:
             return _store(EventStore(path))
         if kind == SAMPLES_FORMAT:
             return _samples(SampleStore(path))
-    if (path / "estimator.json").is_file() or holds_ensemble(path) or is_calibrated(path):
+    if (path / "estimator.json").is_file() or holds_ensemble(path) or is_calibrated(path) or is_varied(path):
         return _estimator(path)
     if (path / ".columnminer").is_dir():
         return _workspace(path)
@@ -93,17 +95,20 @@ def _samples(samples: SampleStore) -> list[Table]:
 
 def _estimator(path: Path) -> list[Table]:
     estimator = load_estimator(path)
-    inner = estimator.estimator if isinstance(estimator, CalibratedRatio) else estimator
+    parts: list[Any] = [estimator]
+    while isinstance(parts[-1], RatioFrom):
+        parts.append(parts[-1].estimator)
+    inner = parts[-1]
     members = trained_members(estimator)
     first = members[0]
     failed = [check.name for check in estimator.checks if not check.passed]
     reference = zip(estimator.parameter_names, estimator.reference, strict=True)
     facts = {
-        "kind": " of ".join(dict.fromkeys(type(part).__name__ for part in (estimator, inner, first))),
+        "kind": " of ".join(dict.fromkeys(type(part).__name__ for part in (*parts, first))),
         "networks": len(members),
         "features": ", ".join(estimator.feature_names),
         "reference": ", ".join(f"{name} = {value:g}" for name, value in reference),
-        **({"calibration": calibration_of(estimator)} if isinstance(estimator, CalibratedRatio) else {}),
+        **({"calibration": how} if (how := calibration_of(estimator)) else {}),
         "trained on": f"{estimator.partition} of store {estimator.store_hash}",
         "checks": f"{len(estimator.checks)} made, failed: {', '.join(failed) or 'none'}",
         **{name: _short(value) for name, value in first.fitted.training.items()},

@@ -26,6 +26,7 @@ from columnminer.learn.estimators import (
     ScoreEstimator,
     load_estimator,
 )
+from columnminer.learn.variations import learn_variations
 from columnminer.model.priors import Prior, fixed_points
 from columnminer.pipeline.learning_configuration import EnsembleConfig, MemberConfig, VotesConfig
 from columnminer.pipeline.results import agreement, save_agreement, save_spread, spread_of
@@ -127,7 +128,9 @@ class Draws:
 def train(folder: Path, samples: Path, *, config: EstimatorConfig, seed: int, draws: Draws, running: Running) -> None:
     """Train what one section describes, from its last checkpoint if there is one, calibrate, check and save it."""
     estimator = _made(config)
-    training: dict[str, Any] = config.given(without=("kind", "ensemble", "calibration", *MemberConfig.model_fields))
+    training: dict[str, Any] = config.given(
+        without=("kind", "ensemble", "calibration", "variations", *MemberConfig.model_fields)
+    )
     training |= {"method": config.training_method, "seed": seed, "progress": running.progress}
     if config.ensemble is not None:
         training |= {"bootstrap": config.ensemble.bootstrap, "client": running.client, "workers": running.workers}
@@ -141,8 +144,10 @@ def train(folder: Path, samples: Path, *, config: EstimatorConfig, seed: int, dr
         if config.ensemble is not None and isinstance(config.ensemble.votes, VotesConfig):
             estimator.vote(tuning, config.ensemble.votes.strength)
         save_spread(spread_of(estimator, checked), folder)
-    final = estimator if calibration is None else calibrate(estimator, tuning, calibration.method)
+    final: Any = estimator if calibration is None else calibrate(estimator, tuning, calibration.method)
     check(final, checked, seed=seed)
+    if config.variations:
+        final = learn_variations(EventStore(draws.store), final, seed=seed, progress=running.progress)
     final.save(folder / ESTIMATOR, replace=True)
     for checkpoint in folder.glob("checkpoint*"):
         checkpoint.unlink()

@@ -234,6 +234,7 @@ class EstimatorConfig(MemberConfig):
     seed: Seed | None = None
     ensemble: EnsembleConfig | None = None
     calibration: Calibration | CalibrationConfig | None = None
+    variations: bool = False
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> EstimatorConfig:
@@ -254,6 +255,9 @@ class EstimatorConfig(MemberConfig):
         if self.calibration is not None and self.sampling != "ratio":
             msg = "only ratios to one reference point are calibrated: kinds ratio, quadratic and morphing"
             raise misplaced(msg, "calibration")
+        if self.variations and self.sampling != "ratio":
+            msg = "variations are learned for ratios to one reference point: kinds ratio, quadratic and morphing"
+            raise misplaced(msg, "variations")
         if self.votes_by_events and self.sampling == "density":
             msg = "densities have no expectation value to vote by: give a weight for each member"
             raise misplaced(msg, "ensemble", "votes")

@@ -48,9 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from columnminer.infer.limits import Limits
-    from columnminer.learn.calibration import CalibratedRatio
-    from columnminer.learn.ensembles import Ensemble
-    from columnminer.learn.estimator import Estimator
+    from columnminer.learn.estimators import Trained
     from columnminer.learn.information import Information
     from columnminer.learn.verdicts import Check
     from columnminer.pipeline.configuration import AnalysisConfig
@@ -99,7 +97,7 @@ class Results:
     store: EventStore
     overview: Overview
     samplings: dict[str, SampleStore]
-    estimators: dict[str, Estimator | Ensemble | CalibratedRatio]
+    estimators: dict[str, Trained]
     spreads: dict[str, Spread]
     agreements: dict[str, Agreement]
     limits: dict[str, Limits]

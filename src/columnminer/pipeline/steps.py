@@ -85,7 +85,7 @@ class Binned:
     bins : object
         As `columnminer.infer.bins.split_bins` takes them.
     options : mapping
-        Further options of limits: bins_at, theta_ref, score_components, template_statistics.
+        Further options of limits: bins_at, theta_ref, score_components, template_statistics, n_sampled.
     """
 
     what: Any
@@ -170,9 +170,8 @@ def find_limits(folder: Path, store: Path, what: Any, config: LimitsConfig, obse
         used = ScoreProjection(events, used, **what.options, cuts=config.cuts, efficiencies=config.efficiencies)
     grid = Grid([config.grid[name] for name in events.setup.parameter_names])
     rate = config.include_rate or used == "rate"
-    drawn = {name: value for name, value in config.given().items() if name in {"n_asimov", "seed"}}
     find = (
-        partial(expected_limits, events, used, config.theta_true, **drawn)
+        partial(expected_limits, events, used, config.theta_true, n_asimov=config.n_asimov)
         if observed is None
         else partial(observed_limits, events, used, EventStore(observed))
     )
@@ -184,6 +183,7 @@ def find_limits(folder: Path, store: Path, what: Any, config: LimitsConfig, obse
         nuisances=config.nuisances and not isinstance(what, Projected | DrellYan),
         cuts=config.cuts,
         efficiencies=config.efficiencies,
+        seed=config.seed or 0,
         **(what.options if isinstance(what, Binned) else {}),
     )
     save_limits(limits, folder)

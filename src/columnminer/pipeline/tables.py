@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from columnminer.learn.calibration import CalibratedRatio
 from columnminer.learn.estimators import trained_members
+from columnminer.learn.varied import VariedRatio
 from columnminer.observe.cutflow import CutFlow
 from columnminer.pipeline.results import profile_intervals
 from columnminer.show.report import Table
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from columnminer.infer.limits import Limits
-    from columnminer.learn.ensembles import Ensemble
-    from columnminer.learn.estimator import Estimator
+    from columnminer.learn.estimators import Trained
     from columnminer.learn.information import Information
     from columnminer.learn.verdicts import Check
     from columnminer.model.setup import Setup
@@ -130,7 +130,7 @@ def sampling_table(samplings: Mapping[str, SampleStore]) -> Table:
     return Table([*head, "drawn with negative sign"], rows, caption)
 
 
-def estimator_table(estimators: Mapping[str, Estimator | Ensemble | CalibratedRatio]) -> Table:
+def estimator_table(estimators: Mapping[str, Trained]) -> Table:
     """Return what was trained, and how it fared."""
     rows = []
     for name, estimator in estimators.items():
@@ -159,8 +159,10 @@ def estimator_table(estimators: Mapping[str, Estimator | Ensemble | CalibratedRa
     )
 
 
-def calibration_of(estimator: Estimator | Ensemble | CalibratedRatio) -> str:
-    """Say how an estimator is calibrated; nothing if it is not."""
+def calibration_of(estimator: Any) -> str:
+    """Say how an estimator is calibrated, or the one that variations were added to; nothing if it is not."""
+    if isinstance(estimator, VariedRatio):
+        return calibration_of(estimator.estimator)
     if not isinstance(estimator, CalibratedRatio):
         return ""
     curve = "" if estimator.curve is None else f"curve with {len(estimator.curve.x)} knots, "

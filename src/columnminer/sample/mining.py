@@ -321,13 +321,13 @@ def _report(sampler: Sampler, source: Source, sums: PointSums) -> None:
             msg = f'{share}: choose negative_weights="clip" or "keep"'
             raise InputError(msg)
         treatment = "they are drawn with their sign" if sampler.negative_weights == "keep" else "they count as zero"
-        warnings.warn(f"{share}; {treatment}", ColumnMinerWarning, stacklevel=5)
+        warnings.warn(f"{share}; {treatment}", ColumnMinerWarning, stacklevel=6)
     if sampler.trim is not None:
         msg = (
             f"events with more than 1 / {sampler.trim:g} of the total are left out: distributions are distorted, by "
             f"{sums.trimmed.max():.2%} of the total at {named(int(sums.trimmed.argmax()))}"
         )
-        warnings.warn(msg, ColumnMinerWarning, stacklevel=5)
+        warnings.warn(msg, ColumnMinerWarning, stacklevel=6)
     few = sums.n_eff < FEW_EVENTS
     if few.any():
         least = int(sums.n_eff.argmin())
@@ -337,5 +337,5 @@ def _report(sampler: Sampler, source: Source, sums: PointSums) -> None:
             f"{sums.n_eff[least]:.1f} at {named(least)}, where the squared morphing weights sum to {squared:.3g}: stay "
             "closer to the benchmarks, or generate events there"
         )
-        warnings.warn(msg, ColumnMinerWarning, stacklevel=5)
+        warnings.warn(msg, ColumnMinerWarning, stacklevel=6)
     logger.info("effective number of events: %.0f to %.0f", sums.n_eff.min(), sums.n_eff.max())

@@ -43,7 +43,8 @@ class Samples:
     t_xz, t_xz1 : numpy.ndarray or None
         (n, n_par) joint score at theta0, at theta1.
     weights : numpy.ndarray or None
-        (n,) +-1 where events of negative weight were kept with their sign; None: all events count alike.
+        (n,) +-1 where events of negative weight were kept with their sign; of `sample_variation` those of the events,
+        with mean 1; None: all events count alike.
     n_eff : numpy.ndarray or None
         (n_points,) effective number of events behind each point that was drawn from, numerator points first.
     negative : numpy.ndarray or None

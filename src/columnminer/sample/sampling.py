@@ -21,32 +21,24 @@ always 0, and local samples where the store has them.
 
 A sample may be larger than memory: with ``out`` it is drawn block by block, shuffled on disk and published as one
 `SampleStore`, which is what is returned then. With ``workers`` or a ``client`` the blocks are drawn side by side. The
-same seed gives the same sample, bit by bit, either way; see `mining`.
+same seed gives the same sample, bit by bit, either way; see `drawing` and `mining`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
-import numpy as np
-
 from columnminer.errors import InputError, MissingError
-from columnminer.model.crosssection import CrossSectionPolynomial
 from columnminer.run.tasks import run_tasks
-from columnminer.sample.draw import DrawOptions, Sampler
-from columnminer.sample.mining import Mine, RunTasks, mined, mined_into
-from columnminer.sample.rows import Source, compared_sources, single_source
-from columnminer.sample.samples import Samples
-from columnminer.store.commit import require_free
-from columnminer.store.samplestore import PER_SET
+from columnminer.sample.draw import DrawOptions
+from columnminer.sample.drawing import Request, draw_compared, draw_single
 
 if TYPE_CHECKING:
     from distributed import Client
 
-    from columnminer.model.setup import Setup
+    from columnminer.sample.samples import Samples
     from columnminer.store.eventstore import EventStore
     from columnminer.store.samplestore import SampleStore
     from columnminer.streams import Seed
@@ -171,13 +163,10 @@ def sample_ratio(
     ColumnMinerWarning
         If some points have too few effective events, or weights were clipped or trimmed.
     """
-    given = nu0 is not None or nu1 is not None
-    shown = _nuisances_show(nuisance_score, store, auto=given)
-    sampler = Sampler(store, partition, nuisances=given or shown, **options)
-    scores = ("t_xz",) if _has_gradients(store.setup) else ()
-    sources = compared_sources(sampler, [(theta0, nu0), (theta1, nu1)], n, n_theta=n_theta, seed=seed, scores=scores)
+    shown = _nuisances_show(nuisance_score, store, auto=nu0 is not None or nu1 is not None)
     run = partial(run_tasks, client=client, workers=workers, progress=progress)
-    return _sample(sampler, sources, scores=scores, shown=shown, seed=seed, out=out, run=run)
+    request = Request(store, partition, n, n_theta, seed, out, run, shown, options)
+    return draw_compared(request, [(theta0, nu0), (theta1, nu1)], scores=_scores_of(store))
 
 
 @overload
@@ -237,12 +226,10 @@ def sample_double_ratio(
     """
     given = any(nu is not None for nu in (nu0, nu1, nu_additional))
     shown = _nuisances_show(nuisance_score, store, auto=given)
-    sampler = Sampler(store, partition, nuisances=given or shown, **options)
-    points = [(theta0, nu0), (theta1, nu1), *([] if additional is None else [(additional, nu_additional)])]
-    scores = ("t_xz", "t_xz1")
-    sources = compared_sources(sampler, points, n, n_theta=n_theta, seed=seed, scores=scores)
     run = partial(run_tasks, client=client, workers=workers, progress=progress)
-    return _sample(sampler, sources, scores=scores, shown=shown, seed=seed, out=out, run=run)
+    request = Request(store, partition, n, n_theta, seed, out, run, shown, options)
+    points = [(theta0, nu0), (theta1, nu1), *([] if additional is None else [(additional, nu_additional)])]
+    return draw_compared(request, points, scores=("t_xz", "t_xz1"))
 
 
 @overload
@@ -284,11 +271,9 @@ def sample_local(
         If the set-up has no gradients at a point, or no event has weight there.
     """
     shown = _nuisances_show(nuisance_score, store, auto=bool(store.nuisances))
-    sampler = Sampler(store, partition, nuisances=nu is not None or shown, **options)
-    scores = ("t_xz",)
-    sources = single_source(sampler, theta, nu, n, n_theta=n_theta, name="local", seed=seed, scores=scores)
     run = partial(run_tasks, client=client, workers=workers, progress=progress)
-    return _sample(sampler, sources, scores=scores, shown=shown, seed=seed, out=out, run=run)
+    request = Request(store, partition, n, n_theta, seed, out, run, shown, options)
+    return draw_single(request, theta, nu, name="local", scores=("t_xz",))
 
 
 @overload
@@ -323,11 +308,9 @@ def sample_density(
         In random order: x, theta0 (the point) and, where the set-up has gradients, t_xz.
     """
     shown = _nuisances_show(nuisance_score, store, auto=nu is not None)
-    sampler = Sampler(store, partition, nuisances=nu is not None or shown, **options)
-    scores = ("t_xz",) if _has_gradients(store.setup) else ()
-    sources = single_source(sampler, theta, nu, n, n_theta=n_theta, name="density", seed=seed, scores=scores)
     run = partial(run_tasks, client=client, workers=workers, progress=progress)
-    return _sample(sampler, sources, scores=scores, shown=shown, seed=seed, out=out, run=run)
+    request = Request(store, partition, n, n_theta, seed, out, run, shown, options)
+    return draw_single(request, theta, nu, name="density", scores=_scores_of(store))
 
 
 @overload
@@ -360,10 +343,9 @@ def sample_plain(
     Samples or SampleStore
         In random order: x and theta0 (the point).
     """
-    sampler = Sampler(store, partition, nuisances=nu is not None, **options)
-    sources = single_source(sampler, theta, nu, n, n_theta=n_theta, name="plain", seed=seed, scores=())
     run = partial(run_tasks, client=client, workers=workers, progress=progress)
-    return _sample(sampler, sources, scores=(), shown=nu is not None, seed=seed, out=out, run=run)
+    request = Request(store, partition, n, n_theta, seed, out, run, nu is not None, options)
+    return draw_single(request, theta, nu, name="plain")
 
 
 @overload
@@ -396,50 +378,14 @@ def sample_test(
     Samples or SampleStore
         In random order: x and theta0 (the point).
     """
-    sampler = Sampler(store, partition, nuisances=nu is not None, **options)
-    sources = single_source(sampler, theta, nu, n, n_theta=n_theta, name="test", seed=seed, scores=())
     run = partial(run_tasks, client=client, workers=workers, progress=progress)
-    return _sample(sampler, sources, scores=(), shown=nu is not None, seed=seed, out=out, run=run)
+    request = Request(store, partition, n, n_theta, seed, out, run, nu is not None, options)
+    return draw_single(request, theta, nu, name="test")
 
 
-def _sample(
-    sampler: Sampler,
-    sources: tuple[Source, ...],
-    *,
-    scores: tuple[str, ...],
-    shown: bool,
-    seed: Seed,
-    out: Out | None,
-    run: RunTasks,
-) -> Samples | SampleStore:
-    path = None if out is None else Path(out)
-    if path is not None:
-        require_free(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-    store = sampler.store
-    mine = Mine.opened(sampler, sources, scores=scores, shown=shown, seed=seed, run=run)
-    nuisances = store.nuisance_names if shown else ()
-    about = Samples(
-        x=np.empty((0, len(store.observable_names)), dtype=sampler.dtype),
-        feature_names=store.observable_names,
-        parameter_names=(*store.setup.parameter_names, *nuisances),
-        nuisance_names=nuisances,
-        n_eff=np.concatenate([sums.n_eff for sums in mine.sums]),
-        negative=np.concatenate([sums.negative for sums in mine.sums]),
-        options=sampler.options,
-        store_hash=store.hash,
-        partition=sampler.partition,
-        cross_section=_cross_section(mine) if len(sources) > 1 else None,
-    )
-    if path is None:
-        columns: dict[str, Any] = {**mined(mine, run)}
-        return replace(about, **columns)
-    per_set = {name: getattr(about, name) for name in PER_SET}
-    return mined_into(path, mine, run, per_set, about.attributes)
-
-
-def _has_gradients(setup: Setup) -> bool:
-    return setup.morphing is not None or setup.differences is not None
+def _scores_of(store: EventStore) -> tuple[str, ...]:
+    """Return the joint score, where the set-up has gradients."""
+    return () if store.setup.morphing is None and store.setup.differences is None else ("t_xz",)
 
 
 def _nuisances_show(nuisance_score: NuisanceScore, store: EventStore, *, auto: bool) -> bool:
@@ -452,11 +398,3 @@ def _nuisances_show(nuisance_score: NuisanceScore, store: EventStore, *, auto: b
         msg = f"{store.path} has no nuisance parameters: leave nu and nuisance_score out"
         raise MissingError(msg)
     return shown
-
-
-def _cross_section(mine: Mine) -> CrossSectionPolynomial | None:
-    """Return the cross section at any theta from the sums of the linear weights at theta1."""
-    setup, totals = mine.sampler.store.setup, mine.sums[1].totals[0]
-    if setup.morphing is None or mine.sampler.nuisances:  # with nuisance parameters it is no polynomial
-        return None
-    return CrossSectionPolynomial.of(setup.morphing, totals[:-1], float(totals[-1]))

@@ -28,7 +28,7 @@ from columnminer.streams import key, uniform
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -55,7 +55,8 @@ def combine(
     """Write the events of several stores, shuffled, into one.
 
     Signal samples of all stores are averaged on reading, as if they had been processed together, and backgrounds added
-    up. Events stay in their partitions.
+    up. Events stay in their partitions. Their other selections (`EventStore.varied`) are combined, too; stores that do
+    not have one of them are there as they are.
 
     Parameters
     ----------
@@ -87,6 +88,25 @@ def combine(
     _require_alike(stores, factors)
     require_free(out, replace=replace)
     out.parent.mkdir(parents=True, exist_ok=True)
+    sides = _varied_stores(stores)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        inside = {
+            name: [_written(side, factors, Path(folder) / f"{name}-{i}", seed) for i, side in enumerate(both)]
+            for name, both in sides.items()
+        }
+        return _written(stores, factors, out, seed, replace=replace, inside=inside)
+
+
+def _written(
+    stores: Sequence[EventStore],
+    factors: Sequence[float],
+    out: Path,
+    seed: Seed,
+    *,
+    replace: bool = False,
+    inside: Mapping[str, Sequence[EventStore]] | None = None,
+) -> EventStore:
+    """Write the events of all stores into one, with those of other selections, combined before, inside."""
     nuisances = _layout(stores)
     samples, flows = _samples(stores, factors)
     description = Description(
@@ -120,7 +140,32 @@ def combine(
                 runs.append(shuffle.write(str(len(runs)), numbers, columns))
             offset += len(store.samples)
         tables = _with_partitions(shuffle.merged(runs), codes)
-        return publish_events(out, description, tables, codes, replace_existing=replace)
+        return publish_events(out, description, tables, codes, replace_existing=replace, variations=inside)
+
+
+def _varied_stores(stores: Sequence[EventStore]) -> dict[str, list[list[EventStore]]]:
+    """Return by nuisance parameter the stores to combine at nu = +1 and (unless one-sided) -1.
+
+    A store on which the nuisance parameter does not act is there as it is.
+
+    Raises
+    ------
+    InputError
+        If a nuisance parameter is one-sided in one store, and two-sided in another.
+    """
+    found: dict[str, list[list[EventStore]]] = {}
+    for name in (p.name for p in stores[0].setup.nuisance_parameters):
+        varied = [store.varied(name) if name in store.variations else () for store in stores]
+        numbers = {len(sides) for sides in varied if sides}
+        if len(numbers) > 1:
+            msg = f"{name!r} has one other selection in one store, and two in another: process them alike"
+            raise InputError(msg)
+        for n_sides in numbers:
+            found[name] = [
+                [sides[i] if sides else store for store, sides in zip(stores, varied, strict=True)]
+                for i in range(n_sides)
+            ]
+    return found
 
 
 def _with_partitions(
@@ -146,10 +191,6 @@ def _require_alike(stores: Sequence[EventStore], k_factors: Sequence[float]) -> 
     for store in stores:
         if store.recorded:
             msg = f"{store.path} holds recorded events, which cannot be combined with others"
-            raise InputError(msg)
-        if store.variations:
-            names = ", ".join(store.variations)
-            msg = f"{store.path} has other selections ({names}): process all samples at once instead"
             raise InputError(msg)
     files = [file.sha256 for store in stores for s in store.samples for file in s.files]
     hashes = [store.hash for store in stores]

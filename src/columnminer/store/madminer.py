@@ -1,5 +1,7 @@
 """MadMiner's HDF5 files: a set-up (`load_madminer_setup`) or events with their weights (`import_madminer`).
 
+`columnminer.store.madminer_write` goes the other way.
+
 The layout was read off files that MadMiner 0.9 writes. Weights there are normalised per sample, as ours are; nuisance
 benchmarks are columns beside the physical ones, already rescaled to the reference benchmark. What these files do not
 hold: the number of events before the selection (the events after it stand in for it when samples are mixed, as in
@@ -13,12 +15,13 @@ import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
 
 from columnminer.errors import ColumnMinerWarning, FileFormatError
+from columnminer.model.differences import FiniteDifferences
 from columnminer.model.parameters import Benchmark, Coupling, ParameterSpace
 from columnminer.model.setup import Setup
 from columnminer.model.systematics import NormalisationUncertainty, ScaleUncertainty, WeightVariation
@@ -40,7 +43,13 @@ if TYPE_CHECKING:
     from columnminer.store.partition import Partitioning
     from columnminer.streams import Seed
 
-__all__ = ["import_madminer", "load_madminer_setup"]
+__all__ = ["MADMINER", "NuisanceNames", "import_madminer", "load_madminer_setup"]
+
+MADMINER = "madminer"
+"""Entry of a store's provenance with what only MadMiner's file names: kept, so that it can be written again."""
+
+IDENTITY = "theta"
+"""The transform of a coupling that stands on the card as it is."""
 
 BLOCK = 65_536
 """Events read at a time."""
@@ -107,11 +116,35 @@ def import_madminer(
             samples=_samples(Path(path), layout.setup, present, np.bincount(sample)),
             partition=scheme,
             nuisances=layout.nuisances,
-            provenance={"imported_from": "MadMiner"},
+            provenance={MADMINER: _only_there(file)},
         )
         codes = _partition(scheme, sample, key(seed, "partition"))
         rows = _rows(file, layout, sample)
         return publish_events(Path(out), description, rows, codes, replace_existing=replace)
+
+
+class NuisanceNames(NamedTuple):
+    """What MadMiner calls a nuisance parameter, its benchmarks at nu = 1 and (if any) -1, and its systematic."""
+
+    name: str
+    up: str
+    down: str | None
+    systematic: str
+
+
+def _only_there(file: h5py.File) -> dict[str, Any]:
+    """Return what the file names and a store does not, as a JSON document."""
+    names, varied = _texts(file["benchmarks/names"]), file["benchmarks/is_nuisance"][()].astype(bool)
+    found: dict[str, Any] = {
+        "nuisance_parameters": [list(names) for names in _nuisance_parameters(file)],
+        "nuisance_benchmarks": [name for name, v in zip(names, varied, strict=True) if v],
+    }
+    if "observables/definitions" in file:
+        found["observable_definitions"] = list(_texts(file["observables/definitions"]))
+    if "systematics" in file:
+        columns = [_texts(file[f"systematics/{key}"]) for key in ("names", "types", "values", "scales")]
+        found["systematics"] = [list(row) for row in zip(*columns, strict=True)]
+    return found
 
 
 @dataclass(frozen=True)
@@ -219,7 +252,7 @@ def _setup(file: h5py.File, systematics: list[Systematic] | None = None) -> Setu
                 bounds=tuple(bounds[i]),
                 lha=(block, int(couplings["lha_ids"][i])),
                 max_power=int(couplings["max_power"][i]),
-                transform=transform or None,
+                transform=None if transform in {"", IDENTITY} else transform,
             )
             for i, (name, block, transform) in enumerate(
                 zip(
@@ -236,6 +269,8 @@ def _setup(file: h5py.File, systematics: list[Systematic] | None = None) -> Setu
     physical = np.flatnonzero(file["benchmarks/is_nuisance"][()] == 0)
     benchmarks = [Benchmark(names[i], dict(zip(space.names, values[i], strict=True))) for i in physical]
     setup = Setup(space, benchmarks, systematics if systematics is not None else _systematics(file))
+    if "finite_differences" in file:
+        return _with_differences(file, setup)
     if "morphing" not in file:
         return setup
     components = file["morphing/components"][()]
@@ -244,6 +279,14 @@ def _setup(file: h5py.File, systematics: list[Systematic] | None = None) -> Setu
     return setup.with_morphing(
         max_overall_power=int(components.sum(axis=1).max()), components=components, morphing_basis=basis
     )
+
+
+def _with_differences(file: h5py.File, setup: Setup) -> Setup:
+    """Return the set-up with MadMiner's finite differences, whose shifted benchmarks it has already."""
+    group = file["finite_differences"]
+    steps = dict.fromkeys(setup.parameter_names, float(group["epsilon"][()]))
+    differences = FiniteDifferences(steps, _texts(group["base_benchmarks"]))
+    return Setup(setup.space, setup.benchmarks, setup.systematics, differences=differences)
 
 
 def _systematics(file: h5py.File) -> list[Systematic]:
@@ -263,14 +306,15 @@ def _systematics(file: h5py.File) -> list[Systematic]:
     return found
 
 
-def _nuisance_parameters(file: h5py.File) -> list[tuple[str, str, str | None, str]]:
-    """Return (name, benchmark at nu = 1, benchmark at nu = -1 if any, systematic) of each nuisance parameter."""
+def _nuisance_parameters(file: h5py.File) -> list[NuisanceNames]:
+    """Return what each nuisance parameter is called."""
     if "nuisance_parameters" not in file:
         return []
     group = file["nuisance_parameters"]
     columns = [_texts(group[k]) for k in ("names", "benchmark_positive", "benchmark_negative", "systematics")]
     return [
-        (name, up, None if down == "None" else down, source) for name, up, down, source in zip(*columns, strict=True)
+        NuisanceNames(name, up, None if down == "None" else down, source)
+        for name, up, down, source in zip(*columns, strict=True)
     ]
 
 

@@ -166,7 +166,7 @@ def test_folders_are_searched_in_order(folder: Path, search: dict[str, Any], tmp
     (tmp_path / "configs").mkdir()
     document = tmp_path / "configs" / "search.yaml"
     shutil.copy(folder / "configs" / "search.yaml", document)
-    with pytest.raises(InputError, match="no file 'background.ii.h5'"):
+    with pytest.raises(InputError, match=r"no file 'background\.ii\.h5'"):
         cm.load_alea(document)
 
     def doubled(to: Path, factor: float) -> None:
@@ -214,10 +214,10 @@ def test_index_parameters_take_their_anchors_only(folder: Path, search: dict[str
     term.update(likelihood_config={"morpher": "IndexMorpher"}, source_wise_interpolation=False)
     model = cm.load_alea(search, template_folder=folder / "templates")
     assert float(model.expectation_values({"shift": 2})["signal"]) == pytest.approx(3.6)
-    with pytest.raises(InputError, match="'shift'.*-1, 0, 2"):
+    with pytest.raises(InputError, match=r"'shift'.*-1, 0, 2"):
         model.expectation_values({"shift": 1.0})
     search["parameter_definition"]["shift"]["ptype"] = "shape"
-    with pytest.raises(InputError, match="'shift'.*ptype: index"):
+    with pytest.raises(InputError, match=r"'shift'.*ptype: index"):
         cm.load_alea(search, template_folder=folder / "templates")
 
 

@@ -98,11 +98,14 @@ WRONG: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
 ]
 
 
+def test_without_a_change_it_loads(search: dict[str, Any], load: Callable[[Any], Any]) -> None:
+    assert load(search).term_names == ("search", "control", "ancillary")
+
+
 @pytest.mark.parametrize(("change", "message"), WRONG)
 def test_errors_name_the_place(
     search: dict[str, Any], load: Callable[[Any], Any], change: Callable[[dict[str, Any]], Any], message: str
 ) -> None:
-    load(search)  # the control: as it is, it loads
     change(search)
     with pytest.raises(FileFormatError, match=message) as caught:
         load(search)

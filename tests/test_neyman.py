@@ -14,6 +14,7 @@ from scipy.stats import binomtest, chi2
 from toy_points import counting_toys, exact_threshold, gaussian_intervals, gaussian_toys
 
 from columnminer.errors import ColumnMinerWarning, FileFormatError, InputError, UnknownNameError
+from columnminer.infer.batchintervals import interval_batch
 from columnminer.infer.intervals import asymptotic_threshold, confidence_interval
 from columnminer.model.parameters import Parameter
 from columnminer.toys.coverage import interval_coverage
@@ -102,6 +103,23 @@ def test_confidence_interval_takes_thresholds(thresholds):
     data = model.with_data([1.5])  # of which asymptotics do not exclude 0, whose threshold they take for larger
     assert confidence_interval(data, "mu", level=0.9).lower_end == "limit"
     assert confidence_interval(data, "mu", level=0.9, threshold=threshold).lower_end == "crossing"
+
+
+def test_batched_intervals_take_thresholds_and_cover(thresholds):
+    model = Gaussian([Parameter("mu", 1.0, fit_limits=(0.0, None))], [[1.0]])
+    mu, n, threshold = 0.2, 3000, thresholds.at(0.9)
+    data = np.random.default_rng(31).normal(mu, 1.0, (n, 1))
+    neyman = interval_batch(model, "mu", data, level=0.9, threshold=threshold)
+    asymptotic = interval_batch(model, "mu", data, level=0.9)
+    expected = gaussian_intervals(data[:, 0], threshold, np.linspace(0.0, 10.0, 10_001))
+    found = np.stack([neyman.lower, neyman.upper], axis=1)
+    # on a ragged threshold t may cross it more than once: the nearest crossing is meant here, the outermost there
+    assert (np.abs(found - expected) < 2e-3).mean() > 0.98
+    p_values = [
+        binomtest(int(interval_coverage(one.lower, one.upper, mu).count), n, 0.9).pvalue for one in (neyman, asymptotic)
+    ]
+    assert p_values[0] > 0.01
+    assert p_values[1] < 1e-6
 
 
 def test_between_grid_points_thresholds_are_linear_and_beyond_asymptotic():
@@ -258,7 +276,7 @@ def test_what_does_not_fit_together_is_refused():
     with pytest.raises(UnknownNameError, match="at which 'mass'"):
         NeymanThresholds.from_results(one, 0.9, conditions=["mass"])
     with pytest.raises(InputError, match="different parameters of interest"):
-        NeymanThresholds.from_results([one, gaussian_toys(1.0, 100, 1, poi="nu")], 0.9)
+        NeymanThresholds.from_results([one, gaussian_toys(1.0, 100, 1, parameter="nu")], 0.9)
     with pytest.raises(InputError, match="conditions on different names"):
         NeymanThresholds.from_results([one, gaussian_toys(2.0, 100, 1, nominal={"mass": 1.0})], 0.9)
     with pytest.raises(InputError, match="choose one with at"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 from scipy.stats import norm, poisson
@@ -11,7 +9,8 @@ from toy_points import counting_toys, gaussian_toys
 
 from columnminer.errors import InputError, MissingError
 from columnminer.toys.discovery import discovery_power, toy_significance
-from columnminer.toys.distributions import pulls, signed_roots, statistic_distribution
+from columnminer.toys.distributions import pulls, statistic_distribution
+from columnminer.toys.points import signed_roots
 from columnminer.toys.sensitivity import N_SIGMA, limit_bands, sensitivity
 
 
@@ -19,7 +18,7 @@ def limits(sigma, n, seed, **options):
     """Upper limits at 90 % of a Gaussian measurement of 0: (n, 2), open below."""
     x = np.random.default_rng(seed).normal(0.0, sigma, n)
     ends = np.stack([np.full(n, -np.inf), x + norm.ppf(0.9) * sigma], axis=1)
-    return gaussian_toys(0.0, n, seed, sigma=sigma, intervals=ends, **options)
+    return gaussian_toys(0.0, n, seed, sigma=sigma, interval=ends, **options)
 
 
 def test_bands_are_those_of_a_gaussian():
@@ -48,7 +47,7 @@ def test_one_point_has_bands_and_nan_is_left_out():
     assert bands.toys.tolist() == [4]
     assert bands.median.tolist() == [2.5]
     assert bands.bands[0, -1] == np.inf
-    lower = sensitivity(dataclasses.replace(limits(1.0, 100, 5), intervals=np.full((100, 2), [0.5, 1.0])), end="lower")
+    lower = sensitivity(gaussian_toys(0.0, 100, 5, interval=np.full((100, 2), [0.5, 1.0])), end="lower")
     assert lower.median.tolist() == [0.5]
 
 

@@ -27,7 +27,7 @@ def exact_coverage(mu, threshold):
 def with_intervals(mu, n, seed, threshold, **options):
     x = np.random.default_rng(seed).normal(mu, 1.0, n)
     ends = gaussian_intervals(x, threshold, np.linspace(0.0, 10.0, 2001))
-    return gaussian_toys(mu, n, seed, intervals=ends, **options)
+    return gaussian_toys(mu, n, seed, interval=ends, **options)
 
 
 def test_coverage_is_the_exact_one():

@@ -6,44 +6,33 @@ that of arXiv:1007.1727, section 3.4. A count over a known background has what a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import xlogy
 from scipy.stats import norm
 
-
-@dataclass(frozen=True)
-class Table:
-    values: np.ndarray
-    log_likelihood: np.ndarray
-    valid: np.ndarray
+from columnminer.toys.results import FitTable, PointResult
 
 
-@dataclass(frozen=True)
-class Point:
-    generate: dict
-    fits: dict
-    nominal: dict = field(default_factory=dict)
-    poi: str = "mu"
-    parameter_names: tuple = ("mu",)
-    intervals: np.ndarray | None = None
-    level: float = 0.9
-    poi_expectation: float | None = None
-
-    def statistic(self, hypothesis):
-        return np.maximum(2.0 * (self.fits["free"].log_likelihood - self.fits[hypothesis].log_likelihood), 0.0)
-
-
-def toys(mu, best, log, *, valid=None, **options):
+def toys(mu, best, log, *, valid=None, interval=None, generate=(), parameter="mu", **options):
     """A point of toys with these best fits (n,), and the log likelihood as a function of mu (n,)."""
     best = np.asarray(best, dtype=float)
-    valid = np.ones(len(best), bool) if valid is None else valid
-    held = {"free": best, "true": np.full(len(best), float(mu)), "zero": np.zeros(len(best))}
-    fits = {name: Table(values[:, np.newaxis], log(values), valid) for name, values in held.items()}
-    generate = {"mu": float(mu), **options.pop("generate", {})}
-    return Point(generate, fits, **options)
+    n = len(best)
+    valid = np.ones(n, bool) if valid is None else valid
+
+    def table(held, interval=None):
+        values = best if held is None else np.full(n, float(held))
+        held = {} if held is None else {parameter: held}
+        return FitTable(held, values[:, np.newaxis], log(values), valid, np.zeros(n, bool), interval)
+
+    return PointResult(
+        generate={parameter: float(mu), **dict(generate)},
+        nominal=options.pop("nominal", {}),
+        poi=parameter,
+        parameter_names=(parameter,),
+        fits={"free": table(None, interval), "true": table(mu), "zero": table(0.0)},
+        **options,
+    )
 
 
 def gaussian_toys(mu, n, seed, *, sigma=1.0, lowest=0.0, **options):

@@ -2,7 +2,7 @@
 
 `load_alea` makes a `TemplateModel` of parameters, likelihood terms and templates. What parameters mean here:
 
-- a ``needs_reinit`` parameter (or one without ptype) is part of how the model is built: `model.at(...)` builds it again;
+- a ``needs_reinit`` parameter (or one without ptype) is a part of how the model is built: see `model.at`;
 - a conditional parameter is what it is at the nominal value of the one that it depends on;
 - relative uncertainties are made absolute: times the absolute nominal value.
 """
@@ -144,7 +144,7 @@ def _nominal(document: Document, given: Mapping[str, float]) -> dict[str, Any]:
             on = document.parameters[name].get("conditioning_parameter_name")
             if on not in nominal or nominal[on] not in value:
                 where = f"{document.where}: parameter_definition.{name}"
-                msg = f"{where}: nominal_value has no entry for {on} = {nominal.get(on)!r}"
+                msg = f"{where}: nominal_value has no entry for {on} = {nominal.get(str(on))!r}"
                 raise FileFormatError(msg)
             nominal[name] = value[nominal[on]]
     return nominal

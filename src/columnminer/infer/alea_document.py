@@ -104,7 +104,6 @@ class TermOptions:
     sources: tuple[SourceOptions, ...]
     livetime: str | None
     mass: str | None
-    source_wise: bool
     index_morpher: bool
     outlier_density: float
 
@@ -249,7 +248,6 @@ def _term(document: Any, where: str, parameters: Mapping[str, Any]) -> TermOptio
         sources,
         _parameter(keys.get("livetime_parameter"), parameters, f"{where}.livetime_parameter"),
         _parameter(keys.get("fiducial_mass_parameter"), parameters, f"{where}.fiducial_mass_parameter"),
-        source_wise,
         morpher == "IndexMorpher",
         float(config.get("outlier_likelihood", 1e-12)),
     )

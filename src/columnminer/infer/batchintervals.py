@@ -343,9 +343,9 @@ class _Search:
         held = held.copy()
         held[:, self.column] = True
         matrix, _ = inner(-hessian, held)
-        usable = np.isfinite(matrix).all(axis=(1, 2))
-        found = np.zeros(points.shape)
         pull = np.where(held, 0.0, hessian[:, :, self.column])
+        usable = np.isfinite(matrix).all(axis=(1, 2)) & np.isfinite(pull).all(axis=1)
+        found = np.zeros(points.shape)
         found[usable] = solve(matrix[usable], pull[usable])[0]
         return found
 

@@ -33,15 +33,13 @@ def not_fittable(likelihood: Likelihood) -> dict[str, float]:
 
 
 def fittable(parameter: Parameter) -> bool:
-    """Return whether fits move it; live times, for instance, only ever are what they are."""
-    return bool(getattr(parameter, "fittable", True))
+    """Return whether fits move it: neither live times, for instance, nor what the templates were made for."""
+    return parameter.fittable and parameter.kind != "needs_reinit"
 
 
 def index_names(likelihood: Likelihood) -> tuple[str, ...]:
     """Return the parameters that take the values of their anchors only."""
-    return tuple(
-        p.name for p in likelihood.parameters if p.kind == "index" and getattr(p, "anchors", None) and fittable(p)
-    )
+    return tuple(p.name for p in likelihood.parameters if p.kind == "index" and p.anchors and fittable(p))
 
 
 def guesses(likelihood: Likelihood) -> NDArray[np.float64]:

@@ -51,4 +51,4 @@ def best_indices(
 
 
 def _anchors(likelihood: Likelihood, name: str) -> NDArray[np.float64]:
-    return np.array(getattr(likelihood.parameters[likelihood.names.index(name)], "anchors", ()), dtype=np.float64)
+    return np.array(likelihood.parameters[likelihood.names.index(name)].anchors or (), dtype=np.float64)

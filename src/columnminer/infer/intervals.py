@@ -227,7 +227,7 @@ def search_range(
 ) -> tuple[float, float]:
     """Return between which values ends are looked for; infinite where a side is open."""
     parameter = likelihood.parameters[likelihood.names.index(name)]
-    given = bounds or getattr(parameter, "interval_bounds", None)
+    given = bounds or parameter.interval_bounds
     unit = events_per_unit(likelihood, name) if in_events and given else 1.0
     given = given or parameter.fit_limits or (parameter.bounds if roots == "extremal" else None) or (None, None)
     low = -np.inf if given[0] is None else float(given[0]) / unit

@@ -171,7 +171,7 @@ def _climb(problem: _Problem, points: NDArray[np.float64]) -> Climbed:
         n_calls=np.ones(n, dtype=np.int64),
     )
     radius, turned = np.full(n, _LONGEST), np.zeros(n, dtype=bool)
-    usable = _finite(found)
+    usable = _finite(found, columns)
     rows, here, found, radius, turned = (_pick(x, usable) for x in (rows, here, found, radius, turned))
     problem = problem if usable.all() else problem.at(rows)
 
@@ -207,7 +207,7 @@ def _climb(problem: _Problem, points: NDArray[np.float64]) -> Climbed:
         there[:, columns] = np.where(passed != 0.0, np.nextafter(target, passed), target)
         tried = problem.derivatives(there)
         least = found.value - 10.0 * precision * np.abs(found.value)
-        up = _finite(tried) & (look | (tried.value >= least))
+        up = _finite(tried, columns) & (look | (tried.value >= least))
         here, found = np.where(up[:, None], there, here), _either(up, tried, found)
         length = fraction * step.length
         radius = np.where(look, radius, np.where(up, np.maximum(radius, 2.0 * length), 0.25 * length))
@@ -240,7 +240,7 @@ def _over_kinks(problem: _Problem, end: Climbed, rows: NDArray[np.int64]) -> NDA
             there[:, columns] = np.clip(there[:, columns], box.low, box.high)
             found = problem.at(here).derivatives(there)
             end.n_calls[here] += 1
-            usable = _finite(found)
+            usable = _finite(found, columns)
             step, _, _ = problem.step(_pick(found, usable), there[usable][:, columns])
             here, there, value = here[usable], there[usable], found.value[usable]
             promising = value + step.gain > end.values[here] + _HIGHER
@@ -256,11 +256,11 @@ def _over_kinks(problem: _Problem, end: Climbed, rows: NDArray[np.int64]) -> NDA
     return np.unique(np.concatenate(moved)) if moved else rows[:0]
 
 
-def _finite(found: Derivatives) -> NDArray[np.bool_]:
+def _finite(found: Derivatives, columns: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.asarray(
         np.isfinite(found.value)
-        & np.isfinite(found.gradient).all(axis=-1)
-        & np.isfinite(found.hessian).all(axis=(-1, -2))
+        & np.isfinite(found.gradient[:, columns]).all(axis=1)
+        & np.isfinite(found.hessian[:, columns[:, None], columns]).all(axis=(1, 2))
     )
 
 

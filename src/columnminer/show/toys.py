@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from columnminer.errors import InputError, UnknownNameError, did_you_mean
+from columnminer.errors import InputError
 from columnminer.show.style import axes, look, styled
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from columnminer.toys.discovery import DiscoveryPower
     from columnminer.toys.distributions import Pulls, ToyHistogram
     from columnminer.toys.neyman import NeymanThresholds
-    from columnminer.toys.points import ToyPoint
+    from columnminer.toys.results import PointResult
     from columnminer.toys.sensitivity import Sensitivity
     from columnminer.toys.statistics import Share
 
@@ -287,7 +287,7 @@ def plot_pulls(pulls: Pulls, *, ax: Axes | None = None) -> Axes:
 
 @styled
 def plot_toy_fits(
-    point: ToyPoint,
+    point: PointResult,
     names: Sequence[str],
     *,
     hypothesis: str = "free",
@@ -319,16 +319,8 @@ def plot_toy_fits(
     if len(names) != 2:
         msg = f"a scatter plot has two parameters, not {len(names)}"
         raise InputError(msg)
-    if hypothesis not in point.fits:
-        msg = f"these toys were not fitted under the hypothesis {hypothesis!r}.{did_you_mean(hypothesis, point.fits)}"
-        raise UnknownNameError(msg)
-    known = list(point.parameter_names)
-    for name in names:
-        if name not in known:
-            msg = f"{name!r} is not a parameter of these fits.{did_you_mean(name, known)}"
-            raise UnknownNameError(msg)
-    table = point.fits[hypothesis]
-    x, y = (table.values[table.valid, known.index(name)][:_MOST_TOYS] for name in names)
+    valid = point[hypothesis].valid
+    x, y = (point.values(name, hypothesis)[valid][:_MOST_TOYS] for name in names)
     ax = axes(ax)
     ax.plot(x, y, color=look(0).colour, marker=".", markersize=3, linestyle="none", alpha=0.5, rasterized=True)
     if all(name in point.generate for name in names):

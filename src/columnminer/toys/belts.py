@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from columnminer.toys.points import ToyPoint
+    from columnminer.toys.results import PointResult
 
 __all__ = ["Belt", "belt", "poisson_belt", "poisson_interval"]
 
@@ -88,7 +88,11 @@ class Belt:
 
 
 def belt(
-    results: ToyPoint | Iterable[ToyPoint], level: float = 0.9, *, hypothesis: str = "true", name: str | None = None
+    results: PointResult | Iterable[PointResult],
+    level: float = 0.9,
+    *,
+    hypothesis: str = "true",
+    name: str | None = None,
 ) -> Belt:
     """Return the belt of toys: the range of the estimates whose t is below its quantile.
 

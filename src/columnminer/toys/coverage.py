@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from columnminer.infer.intervals import Kind
-    from columnminer.toys.points import ToyPoint
+    from columnminer.toys.results import PointResult
 
 __all__ = ["Coverage", "coverage", "interval_coverage"]
 
@@ -48,7 +48,7 @@ class Coverage:
 
 
 def coverage(
-    results: ToyPoint | Iterable[ToyPoint],
+    results: PointResult | Iterable[PointResult],
     *,
     threshold: float | Callable[[float], float] | None = None,
     level: float | None = None,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from columnminer.toys.points import ToyPoint
+    from columnminer.toys.results import PointResult
 
 __all__ = ["DiscoveryPower", "ToySignificance", "discovery_power", "toy_significance"]
 
@@ -86,10 +86,10 @@ class ToySignificance:
 
 
 def discovery_power(
-    results: ToyPoint | Iterable[ToyPoint],
+    results: PointResult | Iterable[PointResult],
     *,
     significance: float = 3.0,
-    no_signal: ToyPoint | Iterable[ToyPoint] | None = None,
+    no_signal: PointResult | Iterable[PointResult] | None = None,
     hypothesis: str = "zero",
     error_level: float = ONE_SIGMA,
 ) -> DiscoveryPower:
@@ -139,7 +139,7 @@ def discovery_power(
 
 
 def toy_significance(
-    q0: float, no_signal: ToyPoint, *, hypothesis: str = "zero", error_level: float = ONE_SIGMA
+    q0: float, no_signal: PointResult, *, hypothesis: str = "zero", error_level: float = ONE_SIGMA
 ) -> ToySignificance:
     """Return the significance of data from toys without a signal, beside the asymptotic one.
 
@@ -178,7 +178,7 @@ def toy_significance(
     )
 
 
-def _critical(point: ToyPoint, hypothesis: str, significance: float) -> tuple[float, float]:
+def _critical(point: PointResult, hypothesis: str, significance: float) -> tuple[float, float]:
     probability = float(norm.cdf(significance))
     toys = statistics(point, hypothesis, "lower")
     if len(toys) < toys_for(probability):
@@ -191,7 +191,7 @@ def _critical(point: ToyPoint, hypothesis: str, significance: float) -> tuple[fl
     return float(found.values[0]), float(found.errors[0])
 
 
-def _matching(point: ToyPoint, without: list[ToyPoint]) -> int:
+def _matching(point: PointResult, without: list[PointResult]) -> int:
     """Return which of the points without a signal belongs to a point."""
     if len(without) == 1:
         return 0

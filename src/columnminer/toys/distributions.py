@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import chi2, kstest, norm
 
 from columnminer.errors import InputError
-from columnminer.toys.points import estimates, statistics
+from columnminer.toys.points import signed_roots, statistics
+from columnminer.toys.results import PointResult
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from columnminer.infer.intervals import Kind
-    from columnminer.toys.points import ToyPoint
 
-__all__ = ["Pulls", "ToyHistogram", "pulls", "signed_roots", "statistic_distribution"]
+__all__ = ["Pulls", "ToyHistogram", "pulls", "statistic_distribution"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Pulls:
 
 
 def statistic_distribution(
-    point: ToyPoint,
+    point: PointResult,
     hypothesis: str = "true",
     *,
     kind: Kind = "central",
@@ -117,24 +117,7 @@ def statistic_distribution(
     return _histogram(f"t({hypothesis})", t, edges, probability, (law, p_value))
 
 
-def signed_roots(point: ToyPoint, hypothesis: str = "true") -> NDArray[np.float64]:
-    """Return the root of t (m,) with the sign of the best fit minus the hypothesis.
-
-    It is the pull of an estimate with asymmetric errors: standard normal where t follows its asymptotic law.
-
-    Raises
-    ------
-    UnknownNameError
-        If the toys were not fitted under the hypothesis.
-    """
-    free = estimates(point, hypothesis=hypothesis)
-    column = list(point.parameter_names).index(point.poi)
-    both = point.fits["free"].valid & point.fits[hypothesis].valid
-    sign = np.sign(free - point.fits[hypothesis].values[both, column])
-    return np.asarray(sign * np.sqrt(statistics(point, hypothesis)))
-
-
-def pulls(values: ToyPoint | ArrayLike, *, name: str = "pull", bins: int = 40, widest: float = 5.0) -> Pulls:
+def pulls(values: PointResult | ArrayLike, *, name: str = "pull", bins: int = 40, widest: float = 5.0) -> Pulls:
     """Return how pulls are distributed.
 
     Parameters
@@ -153,10 +136,7 @@ def pulls(values: ToyPoint | ArrayLike, *, name: str = "pull", bins: int = 40, w
     InputError
         If there are less than two pulls, or one is not finite.
     """
-    if hasattr(values, "statistic"):
-        found = signed_roots(cast("ToyPoint", values))
-    else:
-        found = np.asarray(values, dtype=np.float64).ravel()
+    found = signed_roots(values) if isinstance(values, PointResult) else np.asarray(values, dtype=np.float64).ravel()
     if len(found) < 2 or not np.isfinite(found).all():
         msg = "pulls are at least two finite numbers"
         raise InputError(msg)

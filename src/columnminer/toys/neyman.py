@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from columnminer.infer.intervals import Kind
-    from columnminer.toys.points import ToyPoint
+    from columnminer.toys.results import PointResult
     from columnminer.toys.statistics import Quantiles
 
 __all__ = ["LEVELS", "NeymanThresholds", "Threshold", "ThresholdCurve"]
@@ -135,7 +135,7 @@ class NeymanThresholds:
     @classmethod
     def from_results(
         cls,
-        results: ToyPoint | Iterable[ToyPoint],
+        results: PointResult | Iterable[PointResult],
         levels: float | Sequence[float] = LEVELS,
         *,
         hypothesis: str = "true",
@@ -171,7 +171,7 @@ class NeymanThresholds:
         chosen = tuple(sorted({float(level) for level in np.atleast_1d(levels)}))
         for level in chosen:
             asymptotic_threshold(level, kind, dof)
-        groups: dict[tuple[tuple[str, float], ...], list[ToyPoint]] = {}
+        groups: dict[tuple[tuple[str, float], ...], list[PointResult]] = {}
         for point in points:
             groups.setdefault(tuple(sorted(conditions_of(point, conditions).items())), []).append(point)
         curves = tuple(_curve(group, dict(key), chosen, hypothesis, kind) for key, group in sorted(groups.items()))
@@ -352,7 +352,7 @@ def _sides(name: str, values: NDArray[np.float64], wanted: float | None) -> tupl
 
 
 def _curve(
-    points: list[ToyPoint], conditions: dict[str, float], levels: tuple[float, ...], hypothesis: str, kind: Kind
+    points: list[PointResult], conditions: dict[str, float], levels: tuple[float, ...], hypothesis: str, kind: Kind
 ) -> ThresholdCurve:
     points = sorted(points, key=truth)
     values = np.array([truth(point) for point in points])
@@ -370,7 +370,7 @@ def _curve(
     )
 
 
-def _quantiles(point: ToyPoint, levels: tuple[float, ...], hypothesis: str, kind: Kind) -> Quantiles:
+def _quantiles(point: PointResult, levels: tuple[float, ...], hypothesis: str, kind: Kind) -> Quantiles:
     t, where = statistics(point, hypothesis, kind), f"{point.poi} = {truth(point)}"
     lost = 1.0 - len(t) / len(point.fits[hypothesis].log_likelihood)
     if lost > _INVALID_SHARE:

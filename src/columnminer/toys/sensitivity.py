@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from columnminer.toys.points import ToyPoint
+    from columnminer.toys.results import PointResult
 
 __all__ = ["N_SIGMA", "Sensitivity", "limit_bands", "sensitivity"]
 
@@ -89,7 +89,7 @@ class Sensitivity:
 
 
 def sensitivity(
-    results: ToyPoint | Iterable[ToyPoint], *, along: str | None = None, end: Literal["upper", "lower"] = "upper"
+    results: PointResult | Iterable[PointResult], *, along: str | None = None, end: Literal["upper", "lower"] = "upper"
 ) -> Sensitivity:
     """Return the bands of the limits of a campaign, usually one without a signal.
 

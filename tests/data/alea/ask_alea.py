@@ -1,6 +1,7 @@
-"""Asks alea for its numbers on the models beside it: ``python ask_alea.py > numbers_of_alea.json`` where alea is installed.
+"""Asks alea for its numbers: ``python ask_alea.py > numbers_of_alea.json``, where alea is installed.
 
-Events are drawn here, uniformly, and rounded so that they fit into the file; what alea says of them is its own.
+The models are those beside it. Events are drawn here, uniformly, and rounded so that they fit into the file; what alea
+says of them is its own.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from columnminer.infer.adaptive import AdaptiveHistograms
     from columnminer.infer.alea import load_alea
     from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
+    from columnminer.infer.batchfit import fit_batch, signal_estimate
+    from columnminer.infer.batchintervals import interval_batch
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
     from columnminer.infer.geometry import distance_contours, geodesics
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
     from columnminer.infer.metric import Metric
     from columnminer.infer.neural import NeuralLikelihood
+    from columnminer.infer.own import StatisticalModel
     from columnminer.infer.profiles import profile, project
     from columnminer.infer.projection import ScoreProjection
     from columnminer.infer.pyhf_likelihood import PyhfLikelihood
@@ -142,7 +145,10 @@ _NAMES = {
     "columnminer.learn.madminer": ("import_madminer_estimator",),
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.learn.information": ("Information",),
+    "columnminer.infer.batchfit": ("fit_batch", "signal_estimate"),
+    "columnminer.infer.batchintervals": ("interval_batch",),
     "columnminer.infer.fit": ("fit",),
+    "columnminer.infer.own": ("StatisticalModel",),
     "columnminer.infer.histfactory": ("to_workspace", "write_workspace"),
     "columnminer.infer.geometry": ("distance_contours", "geodesics"),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
@@ -207,6 +213,7 @@ __all__ = [
     "Selection",
     "SelectionVariation",
     "Setup",
+    "StatisticalModel",
     "WeightVariation",
     "__version__",
     "calibrate",
@@ -225,12 +232,14 @@ __all__ = [
     "find_directions",
     "fisher_information",
     "fit",
+    "fit_batch",
     "fixed_points",
     "flat_prior",
     "gaussian_prior",
     "geodesics",
     "import_madminer",
     "import_madminer_estimator",
+    "interval_batch",
     "learn_variations",
     "load_alea",
     "load_estimator",
@@ -251,6 +260,7 @@ __all__ = [
     "sample_test",
     "sample_variation",
     "save_madminer_setup",
+    "signal_estimate",
     "to_workspace",
     "write_lhe",
     "write_report",

@@ -219,6 +219,7 @@ class Mixture:
             [s for s, axes in enumerate(self._axes) for _ in range(2 ** sum(not a.index for a in axes))], dtype=np.int64
         )
         """(K,) number of the source that each term belongs to."""
+        self._belongs = (self.owner[:, None] == np.arange(len(self.sources))).astype(np.float64)
 
     @property
     def kinks(self) -> dict[str, NDArray[np.float64]]:
@@ -279,10 +280,7 @@ class Mixture:
 
     def by_source(self, coefficients: Coefficients) -> NDArray[np.float64]:
         """Return the expected number of events of each source, (n, n_sources)."""
-        sums = np.zeros((len(coefficients.value), len(self.sources)))
-        for k, s in enumerate(self.owner):
-            sums[:, s] += coefficients.value[:, k]
-        return sums
+        return np.asarray(coefficients.value @ self._belongs)
 
     def allowed(self, coefficients: Coefficients) -> NDArray[np.bool_]:
         """Return where the mixture means something: within the anchors, with no negative number of events."""

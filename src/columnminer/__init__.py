@@ -88,6 +88,14 @@ if TYPE_CHECKING:
     from columnminer.store.madminer_write import export_madminer, save_madminer_setup
     from columnminer.store.samples import Sample
     from columnminer.store.samplestore import SampleStore
+    from columnminer.toys.belts import belt, poisson_belt, poisson_interval
+    from columnminer.toys.campaign import Campaign
+    from columnminer.toys.coverage import coverage
+    from columnminer.toys.discovery import discovery_power, toy_significance
+    from columnminer.toys.neyman import NeymanThresholds
+    from columnminer.toys.results import CampaignResults
+    from columnminer.toys.runner import run_campaign
+    from columnminer.toys.sensitivity import sensitivity
 
 _NAMES = {
     "columnminer.errors": ("ColumnMinerError", "ColumnMinerWarning"),
@@ -152,8 +160,8 @@ _NAMES = {
     "columnminer.infer.histfactory": ("to_workspace", "write_workspace"),
     "columnminer.infer.geometry": ("distance_contours", "geodesics"),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
-    "columnminer.infer.alea": ("load_alea",),
     "columnminer.infer.adaptive": ("AdaptiveHistograms",),
+    "columnminer.infer.alea": ("load_alea",),
     "columnminer.infer.asymptotics": ("cls_limit", "cls_values", "discovery"),
     "columnminer.infer.intervals": ("confidence_interval",),
     "columnminer.infer.profiles": ("profile", "project"),
@@ -165,6 +173,14 @@ _NAMES = {
     "columnminer.infer.pyhf_likelihood": ("PyhfLikelihood",),
     "columnminer.infer.pyhf_modifiers": ("pyhf_modifier_set",),
     "columnminer.infer.rate": ("RateLikelihood",),
+    "columnminer.toys.belts": ("belt", "poisson_belt", "poisson_interval"),
+    "columnminer.toys.coverage": ("coverage",),
+    "columnminer.toys.discovery": ("discovery_power", "toy_significance"),
+    "columnminer.toys.neyman": ("NeymanThresholds",),
+    "columnminer.toys.sensitivity": ("sensitivity",),
+    "columnminer.toys.campaign": ("Campaign",),
+    "columnminer.toys.results": ("CampaignResults",),
+    "columnminer.toys.runner": ("run_campaign",),
     "columnminer.show.report": ("write_report",),
 }
 
@@ -173,6 +189,8 @@ _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 __all__ = [
     "AdaptiveHistograms",
     "Benchmark",
+    "Campaign",
+    "CampaignResults",
     "ColumnMinerError",
     "ColumnMinerWarning",
     "Coupling",
@@ -195,6 +213,7 @@ __all__ = [
     "Metric",
     "MorphingRatioEstimator",
     "NeuralLikelihood",
+    "NeymanThresholds",
     "NormalisationUncertainty",
     "Observable",
     "PDFUncertainty",
@@ -216,14 +235,17 @@ __all__ = [
     "StatisticalModel",
     "WeightVariation",
     "__version__",
+    "belt",
     "calibrate",
     "check",
     "cls_limit",
     "cls_values",
     "combine",
     "confidence_interval",
+    "coverage",
     "cross_sections",
     "discovery",
+    "discovery_power",
     "distance_contours",
     "event_information",
     "expected_limits",
@@ -246,12 +268,15 @@ __all__ = [
     "load_madminer_setup",
     "observed_limits",
     "open_reader",
+    "poisson_belt",
+    "poisson_interval",
     "process",
     "product_prior",
     "profile",
     "project",
     "pyhf_modifier_set",
     "reduce_directions",
+    "run_campaign",
     "sample_density",
     "sample_double_ratio",
     "sample_local",
@@ -260,8 +285,10 @@ __all__ = [
     "sample_test",
     "sample_variation",
     "save_madminer_setup",
+    "sensitivity",
     "signal_estimate",
     "to_workspace",
+    "toy_significance",
     "write_lhe",
     "write_report",
     "write_workspace",

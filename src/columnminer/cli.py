@@ -1,4 +1,4 @@
-"""The command line: thin, over `pipeline`.
+"""The command line: thin, over `pipeline` and `toys`.
 
 Results go to the standard output, all else to the standard error: bars on a terminal, plain log lines elsewhere. Bad
 input ends with status 2 and one line. What a command needs is imported when it runs, so that ``--help`` is quick.
@@ -156,6 +156,57 @@ def _running(workers: int, scheduler: str | None, *, quiet: bool) -> Iterator[Ru
 
     with connect(scheduler) as client:
         yield Running(client=client, progress=not quiet)
+
+
+@columnminer.command()
+@click.argument("campaign", type=_PATH)
+@click.option("--computation", help="Which computation of a running configuration of alea.  [default: discovery_power]")
+@click.option("--out", type=_PATH, help="Store of the results.  [default: the name of the file, with .zarr]")
+@click.option("--seed", type=click.IntRange(min=0), help="In place of the seed of the file.")
+@click.option("--alea", "alea_folder", type=_PATH, help="Folder for the results as HDF5 files in the layout of alea.")
+@click.option("--no-resume", is_flag=True, help="Start afresh, in place of what an earlier run has left.")
+@_running_options
+def toys(
+    campaign: Path,
+    *,
+    computation: str | None,
+    out: Path | None,
+    seed: int | None,
+    alea_folder: Path | None,
+    workers: int,
+    scheduler: str | None,
+    no_resume: bool,
+    quiet: bool,
+) -> None:
+    """Make the toys of a CAMPAIGN and fit its hypotheses to them.
+
+    CAMPAIGN is a YAML file of ours, or a running configuration of alea. Batches of toys that are done are kept, so that
+    an interrupted campaign goes on; results do not depend on the number of workers.
+    """
+    from columnminer.pipeline.tables import campaign_table  # noqa: PLC0415
+    from columnminer.toys.alea_results import write_alea_results  # noqa: PLC0415
+    from columnminer.toys.campaign import Campaign  # noqa: PLC0415
+    from columnminer.toys.runner import run_campaign  # noqa: PLC0415
+
+    if quiet:
+        _log.setLevel(logging.WARNING)
+    plan = Campaign.from_yaml(campaign, computation=computation)
+    where = Path(f"{campaign.stem}{'' if computation is None else f'_{computation}'}.zarr") if out is None else out
+    with _running(workers, scheduler, quiet=quiet) as running:
+        results = run_campaign(
+            plan,
+            where,
+            client=running.client,
+            workers=running.workers,
+            seed=seed,
+            resume=not no_resume,
+            replace=no_resume,
+            progress=running.progress,
+        )
+    _print([campaign_table(results)])
+    if alea_folder is not None:
+        write_alea_results(results, alea_folder, plan.output_file, seed=seed)
+    click.echo(f"Results: {where}")
 
 
 @columnminer.command()

@@ -123,6 +123,13 @@ def test_what_is_no_document_of_plain_values_is_refused(load: Callable[[Any], An
         cm.load_alea(tmp_path / "gone.yaml")
 
 
+def test_aliases_that_multiply_are_refused(load: Callable[[Any], Any]) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    with pytest.raises(FileFormatError, match="too large or nested too deeply"):
+        load("\n".join([*lines, "parameter_definition: *a11", "likelihood_config: {}"]))
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_texts_are_never_run(search: dict[str, Any], load: Callable[[Any], Any], tmp_path: Path, text: str) -> None:
     places: list[Callable[[dict[str, Any]], Any]] = [

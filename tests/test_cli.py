@@ -10,8 +10,10 @@ import sys
 import pytest
 
 from columnminer import cli
+from columnminer.errors import TaskError
 from columnminer.generate.drellyan import DrellYan
 from columnminer.pipeline.stages import Workspace
+from columnminer.run.jobs import Task, submit_jobs
 from columnminer.store.eventstore import EventStore
 
 # The small analysis leaves few events to check its estimator on, which has learned little in its one epoch.
@@ -206,6 +208,23 @@ def test_help_is_quick_and_names_the_commands():
     for command in ("demo", "run", "inspect", "import-madminer"):
         assert command in done.stdout
     assert done.stdout.endswith("[]\n")
+
+
+def test_jobs_tells_how_they_stand(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tasks = [
+        Task(("touch", "a"), "a"),
+        Task(("bash", "-c", "echo no luck today; exit 3"), "b"),
+        Task(("touch", "c"), "c"),
+    ]
+    with pytest.raises(TaskError):
+        submit_jobs(tasks, "local", combine=2)
+    status, out, _ = call("jobs", "jobs")
+    assert status == 0
+    assert out.startswith("toys_000: failed, 1 of 2 tasks finished\ntoys_001: finished, 1 of 1 tasks finished\n")
+    assert "    no luck today\n" in out
+    status, _, err = call("jobs", "nowhere")
+    assert (status, err) == (2, "columnminer: nowhere is no folder of jobs\n")
 
 
 CAMPAIGN = """\

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from columnminer.pipeline.steps import Running
     from columnminer.show.report import Table
+    from columnminer.toys.campaign import Campaign
 
 __all__ = ["main"]
 
@@ -165,6 +166,16 @@ def _running(workers: int, scheduler: str | None, *, quiet: bool) -> Iterator[Ru
 @click.option("--seed", type=click.IntRange(min=0), help="In place of the seed of the file.")
 @click.option("--alea", "alea_folder", type=_PATH, help="Folder for the results as HDF5 files in the layout of alea.")
 @click.option("--no-resume", is_flag=True, help="Start afresh, in place of what an earlier run has left.")
+@click.option(
+    "--submit",
+    type=click.Choice(["slurm", "htcondor", "local"]),
+    help="Make jobs of the batches; afterwards, the same without this option collects the results.",
+)
+@click.option("--combine", type=click.IntRange(min=1), help="Batches in one job.  [default: 1, or as alea's file says]")
+@click.option("--resources", type=_PATH, help="With --submit: YAML file with cores, memory, walltime, queue, ...")
+@click.option("--debug", is_flag=True, help="With --submit: print the first job's script, and submit only that one.")
+@click.option("--dry-run", is_flag=True, help="With --submit: write the scripts, and submit nothing.")
+@click.option("--batches", metavar="FIRST:LAST", help="Make only these batches: what submitted jobs do.")
 @_running_options
 def toys(
     campaign: Path,
@@ -173,6 +184,12 @@ def toys(
     out: Path | None,
     seed: int | None,
     alea_folder: Path | None,
+    submit: str | None,
+    combine: int | None,
+    resources: Path | None,
+    debug: bool,
+    dry_run: bool,
+    batches: str | None,
     workers: int,
     scheduler: str | None,
     no_resume: bool,
@@ -190,8 +207,15 @@ def toys(
 
     if quiet:
         _log.setLevel(logging.WARNING)
-    plan = Campaign.from_yaml(campaign, computation=computation)
     where = Path(f"{campaign.stem}{'' if computation is None else f'_{computation}'}.zarr") if out is None else out
+    if submit is not None:
+        flags = {"redo": no_resume, "debug": debug, "dry_run": dry_run, "workers": workers, "combine": combine}
+        _submit(campaign, where, submit, resources, computation=computation, seed=seed, **flags)
+        return
+    plan = Campaign.from_yaml(campaign, computation=computation)
+    if batches is not None:
+        _run_batches(plan, where, batches, seed)
+        return
     with _running(workers, scheduler, quiet=quiet) as running:
         results = run_campaign(
             plan,
@@ -207,6 +231,42 @@ def toys(
     if alea_folder is not None:
         write_alea_results(results, alea_folder, plan.output_file, seed=seed)
     click.echo(f"Results: {where}")
+
+
+def _submit(campaign: Path, out: Path, system: str, resources: Path | None, **options: Any) -> None:
+    from columnminer.toys.jobs import read_resources, submit_campaign  # noqa: PLC0415
+
+    asked = None if resources is None else read_resources(resources)
+    done = submit_campaign(campaign, out, system, resources=asked, **options)
+    click.echo(f"{len(done.jobs)} jobs; {len(done.finished)} more finished before, {len(done.queued)} in the queue")
+
+
+def _run_batches(plan: Campaign, out: Path, batches: str, seed: int | None) -> None:
+    from columnminer.toys.runner import run_batches  # noqa: PLC0415
+
+    first, _, last = batches.partition(":")
+    if not (first.isdecimal() and last.isdecimal()):
+        msg = f"--batches must be two numbers FIRST:LAST, not {batches!r}"
+        raise click.BadParameter(msg)
+    run_batches(plan, out, int(first), int(last), seed=seed)
+
+
+@columnminer.command()
+@click.argument("folder", type=_PATH)
+def jobs(folder: Path) -> None:
+    """Tell how the jobs in FOLDER stand: finished, in the queue, or failed, with the ends of their logs."""
+    from columnminer.run.jobs import describe_failures, job_states  # noqa: PLC0415
+
+    if not folder.is_dir():
+        msg = f"{folder} is no folder of jobs"
+        raise click.ClickException(msg)
+    states = job_states(folder)
+    for state in states:
+        done = len(state.job.tasks) - len(state.job.unfinished())
+        number = "" if state.job.number is None else f" ({state.job.system} {state.job.number})"
+        click.echo(f"{state.job.name}{number}: {state.state}, {done} of {len(state.job.tasks)} tasks finished")
+    if failures := describe_failures(states):
+        click.echo(failures)
 
 
 @columnminer.command()
@@ -277,3 +337,7 @@ def _print(tables: Iterable[Table]) -> None:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             click.echo(f"  {'  '.join(cells)}".rstrip())
         click.echo()
+
+
+if __name__ == "__main__":
+    main()

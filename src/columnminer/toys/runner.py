@@ -24,8 +24,8 @@ from columnminer.infer.batchintervals import interval_batch
 from columnminer.infer.intervals import confidence_interval
 from columnminer.run.tasks import run_tasks
 from columnminer.store.arrays import write_arrays
-from columnminer.store.commit import require_free, staged
-from columnminer.store.parts import discard_parts, open_parts, require_same
+from columnminer.store.commit import read_json, require_free, staged
+from columnminer.store.parts import CONFIGURATION, discard_parts, open_parts, require_same
 from columnminer.streams import seed_sequence
 from columnminer.toys.alea_files import read_toys, write_toys
 from columnminer.toys.patterns import names_in
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from columnminer.toys.campaign import Campaign
     from columnminer.toys.plan import Point
 
-__all__ = ["make_toys", "run_campaign"]
+__all__ = ["make_toys", "open_batches", "run_batches", "run_campaign"]
 
 _log = logging.getLogger(__name__)
 
@@ -91,22 +91,11 @@ def run_campaign(
         If batches failed, with the reason for each. The others are kept for the next call.
     """
     out = Path(out).absolute()
-    points = campaign.points(seed=seed)
-    document = json.loads(json.dumps(campaign.to_dict(points, out.parent)))
-    document["files"] = _hashes(points, out.parent)
-    parts = out.with_name(out.name + ".parts")
+    points, document, tasks = _planned(campaign, out, seed)
+    parts = parts_of(out)
     if out.exists() and not replace:
         return _existing(out, document, parts, resume=resume)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    open_parts(parts, document, resume=resume, replace=replace)
-    for i in range(len(points)):
-        (parts / f"{i:06d}").mkdir(exist_ok=True)
-    thresholds = [campaign.thresholds(point, out.parent) for point in points]
-    tasks = [
-        _Batch(point, i, number, toys, parts, out.parent, thresholds[i], campaign.config.fit_options)
-        for i, point in enumerate(points)
-        for number, toys in enumerate(point.batches)
-    ]
+    _open(out, points, document, resume=resume, replace=replace)
     todo = [task for task in tasks if not task.part.exists()]
     if len(todo) < len(tasks):
         _log.info("%d of %d batches are there already", len(tasks) - len(todo), len(tasks))
@@ -128,6 +117,85 @@ def run_campaign(
         raise TaskError(msg) from error.__cause__
     discard_parts(parts)
     return results
+
+
+def parts_of(out: Path) -> Path:
+    """Return the folder of what is finished before the store `out` is."""
+    return out.with_name(out.name + ".parts")
+
+
+def _planned(campaign: Campaign, out: Path, seed: int | None) -> tuple[list[Point], dict[str, Any], list[_Batch]]:
+    """Return the points of a campaign, the document of all that results depend on, and a task for each batch."""
+    points = campaign.points(seed=seed)
+    document = json.loads(json.dumps(campaign.to_dict(points, out.parent)))
+    document["files"] = _hashes(points, out.parent)
+    thresholds = [campaign.thresholds(point, out.parent) for point in points]
+    tasks = [
+        _Batch(point, i, number, toys, parts_of(out), out.parent, thresholds[i], campaign.config.fit_options)
+        for i, point in enumerate(points)
+        for number, toys in enumerate(point.batches)
+    ]
+    return points, document, tasks
+
+
+def _open(out: Path, points: list[Point], document: Mapping[str, Any], *, resume: bool, replace: bool) -> None:
+    parts = parts_of(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    open_parts(parts, document, resume=resume, replace=replace)
+    for i in range(len(points)):
+        (parts / f"{i:06d}").mkdir(exist_ok=True)
+
+
+def open_batches(
+    campaign: Campaign,
+    out: str | os.PathLike[str],
+    *,
+    seed: int | None = None,
+    resume: bool = True,
+    replace: bool = False,
+) -> list[Path]:
+    """Make ready for `run_batches` by others, and return the part that each batch will leave, in order.
+
+    Raises
+    ------
+    OutputExistsError
+        If the store is there already, or unfinished parts of another campaign are.
+    """
+    out = Path(out).absolute()
+    if not replace:
+        require_free(out)
+    points, document, tasks = _planned(campaign, out, seed)
+    _open(out, points, document, resume=resume, replace=replace)
+    return [task.part for task in tasks]
+
+
+def run_batches(
+    campaign: Campaign, out: str | os.PathLike[str], first: int, last: int, *, seed: int | None = None
+) -> None:
+    """Make some batches of a campaign, from number `first` to `last`, where `open_batches` has made ready.
+
+    Batches count through all points, from 0. Parts that are there are kept. `run_campaign` makes what is still missing,
+    and a store of all.
+
+    Raises
+    ------
+    InputError
+        If there are no such batches, or if nothing was made ready.
+    OutputExistsError
+        If the unfinished parts are those of another campaign.
+    """
+    out = Path(out).absolute()
+    _, document, tasks = _planned(campaign, out, seed)
+    if not 0 <= first <= last < len(tasks):
+        msg = f"there are no batches {first} to {last} of {campaign.name}: they are numbered 0 to {len(tasks) - 1}"
+        raise InputError(msg)
+    parts = parts_of(out)
+    if not (parts / CONFIGURATION).is_file():
+        msg = f"{parts} was not made ready for batches: submit the campaign first"
+        raise InputError(msg)
+    require_same(read_json(parts / CONFIGURATION), document, f"the unfinished run in {parts}")
+    for task in tasks[first : last + 1]:
+        _make_batch(task)
 
 
 def _existing(out: Path, document: Mapping[str, Any], parts: Path, *, resume: bool) -> CampaignResults:

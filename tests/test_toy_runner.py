@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import shutil
 import subprocess
@@ -138,10 +139,10 @@ def test_a_cluster_changes_nothing(tmp_path):
 
 
 def test_results_say_nothing_of_when_and_where(tmp_path):
-    results = run(simple(metadata={"who": "me"}), tmp_path / "r.zarr")
+    results = run(simple(metadata={"who": "me", "day": dt.date(2024, 2, 29)}), tmp_path / "r.zarr")
     text = (results.path / "zarr.json").read_text()
     assert str(tmp_path) not in text
-    assert results[0].metadata == {"who": "me"}
+    assert results[0].metadata == {"who": "me", "day": "2024-02-29"}
 
 
 def test_thresholds_may_be_numbers_and_functions(tmp_path):

@@ -64,6 +64,7 @@ def test_parameters_are_what_the_file_says(folder: Path) -> None:
     assert (p["mass"].kind, p["mass"].fittable, p["mass"].description) == ("needs_reinit", False, "mass in GeV")
     assert p["exposure"].kind == "livetime"
     assert p["signal_rate_multiplier"].interval_bounds == (0, 50)
+    assert p["signal_rate_multiplier"].interval_bounds_in_events  # as alea has them
     assert p["signal_rate_multiplier"].fit_limits == (0, None)
     assert p["signal_rate_multiplier"].fit_guess == 1
     assert p["background_rate_multiplier"].constraint == pytest.approx(0.08)  # a tenth of 0.8

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from columnminer import cli
@@ -15,6 +16,8 @@ from columnminer.generate.drellyan import DrellYan
 from columnminer.pipeline.stages import Workspace
 from columnminer.run.jobs import Task, submit_jobs
 from columnminer.store.eventstore import EventStore
+from columnminer.toys.neyman import NeymanThresholds
+from columnminer.toys.results import CampaignResults
 
 # The small analysis leaves few events to check its estimator on, which has learned little in its one epoch.
 pytestmark = pytest.mark.filterwarnings(
@@ -259,6 +262,38 @@ def test_toys_of_a_campaign_are_made_fitted_and_summed_up(outputs, tmp_path, cal
     status, described, _ = call("inspect", tmp_path / "campaign.zarr")
     assert status == 0
     assert described.strip() in other
+
+
+def test_thresholds_of_toys_lead_to_intervals(outputs, tmp_path, call, monkeypatch):
+    """A campaign, its thresholds in both layouts, and a campaign that reads them."""
+    (tmp_path / "events.zarr").symlink_to((outputs[0] / "small" / "events" / "events.zarr").resolve())
+    (tmp_path / "toys.yaml").write_text(CAMPAIGN.replace("n_toys: 10", "n_toys: 60").replace("size: 5", "size: 60"))
+    interval = "compute_confidence_interval: true\nlevel: 0.8\nthreshold: {}\n"
+    for name in ("ours", "theirs"):
+        (tmp_path / f"{name}.yaml").write_text(CAMPAIGN + interval.format(f"{name}.json"))
+    monkeypatch.chdir(tmp_path)
+    assert call("toys", "toys.yaml", "--quiet", "--alea", "alea")[0] == 0
+    levels = ("--level", "0.8", "--level", "0.9")
+    status, out, err = call("thresholds", "toys.zarr", "ours.json", *levels)
+    assert (status, err) == (0, "")
+    assert re.search(r"truth +toys +0.8 +0.9\n", out)
+    assert re.search(r"c_ll = 0.02 +60 +\S+ ± \S+ +\S+ ± \S+\n", out)
+    assert out.endswith("Thresholds: ours.json\n")
+    found = NeymanThresholds.from_json("ours.json")
+    assert found.levels == (0.8, 0.9)
+    toys = CampaignResults("toys.zarr")
+    assert found(0.02, 0.9) == np.quantile(toys.at(c_ll=0.02)[0].statistic("true"), 0.9)
+    files = sorted(str(path) for path in (tmp_path / "alea").iterdir())
+    assert call("thresholds", *files, "theirs.json", "--alea", *levels)[0] == 0
+    assert NeymanThresholds.from_json("theirs.json")(0.02, 0.9) == pytest.approx(found(0.02, 0.9), rel=1e-9)
+    assert call("toys", "ours.yaml", "--quiet")[0] == call("toys", "theirs.yaml", "--quiet")[0] == 0
+    intervals = [CampaignResults(f"{name}.zarr")[1].intervals for name in ("ours", "theirs")]
+    np.testing.assert_allclose(*intervals, rtol=1e-6)
+    status, _, err = call("thresholds", "toys.zarr", "x.json", "--hypothesis", "treu")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "the hypothesis 'treu'. Did you mean 'true'" in err
+    assert "too few for a 0.99 quantile" in call("thresholds", "toys.zarr", "x.json", "--level", "0.99")[2]
+    assert not (tmp_path / "x.json").exists()
 
 
 @pytest.mark.parametrize(

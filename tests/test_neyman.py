@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -285,6 +286,18 @@ def test_what_does_not_fit_together_is_refused():
         NeymanThresholds.from_results(one, (0.5, 0.8)).at(0.95)
     with pytest.raises(InputError, match="must lie between 0 and 1"):
         NeymanThresholds.from_results(one, 90.0)
+
+
+def test_hypotheses_may_have_other_names():
+    """Where both hold a nuisance parameter, t is of the two of them, and not of the free fit."""
+    point = gaussian_toys(0.5, 1000, 0)
+    wanted = NeymanThresholds.from_results(point, 0.9)
+    higher = replace(point.fits["free"], log_likelihood=point.fits["free"].log_likelihood + 1.0)
+    renamed = replace(point, fits={"free": higher, "3": point.fits["free"], "4": point.fits["true"]})
+    assert NeymanThresholds.from_results(renamed, 0.9, hypothesis="4", free="3")(0.5) == wanted(0.5)
+    assert NeymanThresholds.from_results(renamed, 0.9, hypothesis="4")(0.5) == pytest.approx(wanted(0.5) + 2.0)
+    with pytest.raises(UnknownNameError, match="hypothesis 'fre'. Did you mean 'free'"):
+        NeymanThresholds.from_results(renamed, 0.9, hypothesis="4", free="fre")
 
 
 def test_toys_whose_fits_failed_are_left_out_and_said():

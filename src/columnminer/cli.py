@@ -27,9 +27,11 @@ from columnminer.errors import ColumnMinerError, ColumnMinerWarning
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from columnminer.infer.intervals import Kind
     from columnminer.pipeline.steps import Running
     from columnminer.show.report import Table
     from columnminer.toys.campaign import Campaign
+    from columnminer.toys.results import PointResult
 
 __all__ = ["main"]
 
@@ -231,6 +233,57 @@ def toys(
     if alea_folder is not None:
         write_alea_results(results, alea_folder, plan.output_file, seed=seed)
     click.echo(f"Results: {where}")
+
+
+@columnminer.command()
+@click.argument("results", type=_PATH, nargs=-1, required=True)
+@click.argument("out", type=_PATH)
+@click.option("--level", "levels", type=float, multiple=True, help="Confidence level; may be given several times.")
+@click.option("--hypothesis", default="true", show_default=True, help="The one that is true of the toys.")
+@click.option("--free", default="free", show_default=True, help="The one that it is compared with.")
+@click.option("--kind", type=click.Choice(["central", "upper", "lower"]), default="central", show_default=True)
+@click.option("--dof", type=click.IntRange(min=1), default=1, show_default=True, help="Of the asymptotic threshold.")
+@click.option("--condition", "conditions", multiple=True, help="What they depend on.  [default: all that varies]")
+@click.option("--alea", is_flag=True, help="Write what alea calls limit_threshold.")
+@click.option("--integer", "integers", multiple=True, help="With --alea: condition whose values are whole numbers.")
+def thresholds(
+    results: tuple[Path, ...],
+    out: Path,
+    *,
+    levels: tuple[float, ...],
+    hypothesis: str,
+    free: str,
+    kind: Kind,
+    dof: int,
+    conditions: tuple[str, ...],
+    alea: bool,
+    integers: tuple[str, ...],
+) -> None:
+    """Write the thresholds of confidence intervals, by Neyman's construction, to the JSON file OUT.
+
+    RESULTS are stores of campaigns of toys, or quoted patterns of result files of alea, each of one point. Campaigns
+    read thresholds as `threshold`, those in alea's layout as `limit_threshold`.
+    """
+    from columnminer.pipeline.tables import threshold_table  # noqa: PLC0415
+    from columnminer.toys.alea_results import read_alea_results  # noqa: PLC0415
+    from columnminer.toys.neyman import LEVELS, NeymanThresholds  # noqa: PLC0415
+    from columnminer.toys.results import CampaignResults  # noqa: PLC0415
+
+    points: list[PointResult] = []
+    for path in results:
+        points += [read_alea_results(str(path))] if path.suffix == ".h5" else CampaignResults(path)
+    found = NeymanThresholds.from_results(
+        points,
+        levels or LEVELS,
+        hypothesis=hypothesis,
+        free=free,
+        kind=kind,
+        dof=dof,
+        conditions=conditions or None,
+    )
+    found.to_json(out, layout="alea" if alea else "columnminer", integers=integers)
+    _print([threshold_table(found)])
+    click.echo(f"Thresholds: {out}")
 
 
 def _submit(campaign: Path, out: Path, system: str, resources: Path | None, **options: Any) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from columnminer.pipeline.results import Agreement
     from columnminer.store.eventstore import EventStore
     from columnminer.store.samplestore import SampleStore
+    from columnminer.toys.neyman import NeymanThresholds
     from columnminer.toys.results import CampaignResults
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "point_table",
     "sample_table",
     "sampling_table",
+    "threshold_table",
     "warning_table",
 ]
 
@@ -243,8 +245,25 @@ def campaign_table(results: CampaignResults) -> Table:
         expectation = "" if point.poi_expectation is None else f"{point.poi_expectation:.5g}"
         valid = [f"{name} {fits.valid.mean():.2%}" for name, fits in point.fits.items()]
         best = f"{np.median(point.values(point.poi)):.5g}" if "free" in point.fits else ""
-        ends = [] if point.intervals is None else np.nanmedian(point.intervals, axis=0).tolist()
-        interval = f"[{ends[0]:.5g}, {ends[1]:.5g}]" if ends else ""
+        found = np.empty((0, 2)) if point.intervals is None else point.intervals
+        found = found[~np.isnan(found).any(axis=1)]
+        ends = np.median(found, axis=0).tolist() if len(found) else []
+        interval = f"[{ends[0]:.5g}, {ends[1]:.5g}]" if ends else "" if point.intervals is None else "all are empty"
         rows.append([truth, expectation, f"{len(point)}", ", ".join(valid), best, interval])
     head = ["truth", "expected events", "toys", "fits that converged", "median best fit", "median interval"]
     return Table(head, rows, "Toys; best fits and confidence intervals are those of the parameter of interest.")
+
+
+def threshold_table(thresholds: NeymanThresholds) -> Table:
+    """Return thresholds of t by confidence level, with their standard errors and numbers of toys."""
+    rows = [
+        [
+            ", ".join(f"{name} = {value:.6g}" for name, value in (*curve.conditions.items(), (thresholds.name, at))),
+            f"{curve.toys[i]}",
+            *(f"{t:.4g} ± {e:.2g}" for t, e in zip(curve.thresholds[:, i], curve.errors[:, i], strict=True)),
+        ]
+        for curve in thresholds.curves
+        for i, at in enumerate(curve.values.tolist())
+    ]
+    head = ["truth", "toys", *(f"{level:.4g}" for level in thresholds.levels)]
+    return Table(head, rows, f"Thresholds of t, for {thresholds.kind} intervals.")

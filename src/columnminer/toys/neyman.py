@@ -139,6 +139,7 @@ class NeymanThresholds:
         levels: float | Sequence[float] = LEVELS,
         *,
         hypothesis: str = "true",
+        free: str = "free",
         kind: Kind = "central",
         dof: int = 1,
         conditions: Sequence[str] | None = None,
@@ -153,6 +154,8 @@ class NeymanThresholds:
             Confidence level or levels.
         hypothesis
             Name of the true hypothesis.
+        free
+            Name of the hypothesis that t compares with: another than "free" where both hold a parameter.
         kind
             Of the intervals that the thresholds are for. "central" has t as it is; limits count it on one side.
         dof
@@ -174,7 +177,9 @@ class NeymanThresholds:
         groups: dict[tuple[tuple[str, float], ...], list[PointResult]] = {}
         for point in points:
             groups.setdefault(tuple(sorted(conditions_of(point, conditions).items())), []).append(point)
-        curves = tuple(_curve(group, dict(key), chosen, hypothesis, kind) for key, group in sorted(groups.items()))
+        curves = tuple(
+            _curve(group, dict(key), chosen, (hypothesis, free), kind) for key, group in sorted(groups.items())
+        )
         nominal = tuple(name for name in curves[0].conditions if name in points[0].nominal)
         return cls(points[0].poi, chosen, curves, kind, dof, nominal)
 
@@ -352,14 +357,18 @@ def _sides(name: str, values: NDArray[np.float64], wanted: float | None) -> tupl
 
 
 def _curve(
-    points: list[PointResult], conditions: dict[str, float], levels: tuple[float, ...], hypothesis: str, kind: Kind
+    points: list[PointResult],
+    conditions: dict[str, float],
+    levels: tuple[float, ...],
+    compared: tuple[str, str],
+    kind: Kind,
 ) -> ThresholdCurve:
     points = sorted(points, key=truth)
     values = np.array([truth(point) for point in points])
     if len(set(values.tolist())) < len(values):
         msg = f"two points have toys at the same {points[0].poi!r} and {conditions}: {values.tolist()}"
         raise InputError(msg)
-    found = [_quantiles(point, levels, hypothesis, kind) for point in points]
+    found = [_quantiles(point, levels, compared, kind) for point in points]
     return ThresholdCurve(
         conditions=conditions,
         values=values,
@@ -370,8 +379,9 @@ def _curve(
     )
 
 
-def _quantiles(point: PointResult, levels: tuple[float, ...], hypothesis: str, kind: Kind) -> Quantiles:
-    t, where = statistics(point, hypothesis, kind), f"{point.poi} = {truth(point)}"
+def _quantiles(point: PointResult, levels: tuple[float, ...], compared: tuple[str, str], kind: Kind) -> Quantiles:
+    hypothesis, free = compared
+    t, where = statistics(point, hypothesis, kind, free=free), f"{point.poi} = {truth(point)}"
     lost = 1.0 - len(t) / len(point.fits[hypothesis].log_likelihood)
     if lost > _INVALID_SHARE:
         msg = f"fits of {lost:.1%} of the toys at {where} did not converge; thresholds leave these toys out"

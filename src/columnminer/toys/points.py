@@ -57,8 +57,8 @@ def conditions(point: PointResult, names: Iterable[str] | None = None) -> dict[s
     return {name: known[name] for name in names}
 
 
-def converged(point: PointResult, hypothesis: str = "free") -> NDArray[np.bool_]:
-    """Return in which toys (n,) the free fit and that of a hypothesis converged.
+def converged(point: PointResult, hypothesis: str = "free", *, free: str = "free") -> NDArray[np.bool_]:
+    """Return in which toys (n,) the free fit (or what takes its place) and that of a hypothesis converged.
 
     Raises
     ------
@@ -67,14 +67,16 @@ def converged(point: PointResult, hypothesis: str = "free") -> NDArray[np.bool_]
     InputError
         If no fit converged.
     """
-    valid = np.asarray(point["free"].valid & point[hypothesis].valid)
+    valid = np.asarray(point[free].valid & point[hypothesis].valid)
     if not valid.any():
         msg = f"no fit of the toys at {dict(point.generate)} converged"
         raise InputError(msg)
     return valid
 
 
-def statistics(point: PointResult, hypothesis: str, kind: Kind = "central") -> NDArray[np.float64]:
+def statistics(
+    point: PointResult, hypothesis: str, kind: Kind = "central", *, free: str = "free"
+) -> NDArray[np.float64]:
     """Return t (m,) of the toys whose fits converged, counted on one side for limits.
 
     An upper limit excludes values above the best fit alone: for "upper", t is 0 in toys whose best fit is above the
@@ -85,11 +87,11 @@ def statistics(point: PointResult, hypothesis: str, kind: Kind = "central") -> N
     UnknownNameError, InputError
         As `converged`.
     """
-    valid = converged(point, hypothesis)
-    t = point.statistic(hypothesis)[valid]
+    valid = converged(point, hypothesis, free=free)
+    t = point.statistic(hypothesis, free=free)[valid]
     if kind == "central":
         return t
-    above = point.values(point.poi)[valid] - point.values(point.poi, hypothesis)[valid]
+    above = point.values(point.poi, free)[valid] - point.values(point.poi, hypothesis)[valid]
     return np.where(above * (1.0 if kind == "upper" else -1.0) > 0.0, 0.0, t)
 
 

@@ -121,8 +121,15 @@ class PointResult:
         """(n, 2) confidence intervals of the parameter of interest, of the first hypothesis that leaves it free."""
         return next((table.interval for table in self.fits.values() if table.interval is not None), None)
 
-    def statistic(self, hypothesis: str) -> NDArray[np.float64]:
-        """Return (n,) the test statistic t = 2 (log L of "free" - log L of a hypothesis), at least 0.
+    def statistic(self, hypothesis: str, *, free: str = "free") -> NDArray[np.float64]:
+        """Return (n,) the test statistic t = 2 (log L of `free` - log L of a hypothesis), at least 0.
+
+        Parameters
+        ----------
+        hypothesis
+            By name.
+        free
+            The hypothesis that it is compared with, in which more parameters are free.
 
         Raises
         ------
@@ -131,10 +138,10 @@ class PointResult:
         UnknownNameError
             If it had no such hypothesis.
         """
-        if "free" not in self.fits:
+        if free == "free" and "free" not in self.fits:
             msg = "the test statistic compares with the hypothesis 'free', which this campaign does not have"
             raise MissingError(msg)
-        return np.asarray(np.maximum(2.0 * (self.fits["free"].log_likelihood - self[hypothesis].log_likelihood), 0.0))
+        return np.asarray(np.maximum(2.0 * (self[free].log_likelihood - self[hypothesis].log_likelihood), 0.0))
 
     def __getitem__(self, hypothesis: str) -> FitTable:
         if hypothesis not in self.fits:

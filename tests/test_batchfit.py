@@ -14,6 +14,7 @@ from columnminer.errors import InputError, MissingError, UnknownNameError
 from columnminer.infer.batches import pick, stack
 from columnminer.infer.batchfit import fit_batch, signal_estimate
 from columnminer.infer.fit import maximise
+from columnminer.infer.templates import TemplateLikelihood, TemplateSource
 from columnminer.model.parameters import Parameter
 
 COVARIANCE = np.array([[0.04, 0.03], [0.03, 0.25]])
@@ -103,6 +104,41 @@ def test_pulls_are_standard_normal_and_those_about_a_wrong_truth_are_not():
         pulls = (fits.values[:, i] - truth[name]) / fits.errors[:, i]
         assert kstest(pulls, norm.cdf).pvalue > 0.01
         assert kstest(pulls + 0.05, norm.cdf).pvalue < 1e-3
+
+
+def peak():
+    """A peak over a slope, 30,000 events of each: enough for errors to be symmetric."""
+    edges = np.linspace(0.0, 1.0, 21)
+    x = 0.5 * (edges[1:] + edges[:-1])
+    signal, flat, steep = (
+        y / y.sum() for y in (np.exp(-(((x - 0.5) / 0.05) ** 2)), np.ones_like(x), np.linspace(2.0, 0.1, 20))
+    )
+    sources = [
+        TemplateSource("signal", signal, 30_000.0, rate="signal_rate", efficiency="efficiency"),
+        TemplateSource("background", [flat, steep], [30_000.0, 33_000.0], shapes=("slope",), rate="background_rate"),
+    ]
+    parameters = [
+        Parameter("signal_rate", 1.0, kind="rate", fit_limits=(0.0, None)),
+        Parameter("background_rate", 1.0, kind="rate", fit_limits=(0.0, None)),
+        Parameter("efficiency", 1.0, kind="efficiency", constraint=0.01, fit_limits=(0.0, None)),
+        Parameter("slope", 0.5, kind="shape", anchors=(0.0, 1.0), fit_limits=(0.0, 1.0)),
+    ]
+    return TemplateLikelihood("peak", {"x": edges}, sources, parameters, binned=True).constrained()
+
+
+def test_pulls_of_a_template_model_are_standard_normal():
+    """10,000 toys with four parameters, of which one is constrained; a shift by a tenth of the error is seen."""
+    model = peak()
+    rng = np.random.default_rng(5)  # numpy draws the contents of the bins, so that simulate is no part of this
+    contents, efficiency = model.expected()
+    toys = (rng.poisson(contents, size=(10_000, 20)), rng.normal(efficiency, 0.01, size=10_000))
+    fits = fit_batch(model, toys)
+    assert fits.converged.all()
+    assert fits.fallback_share == 0.0
+    pulls = (fits.values - model.point()) / fits.errors
+    for column in pulls.T:
+        assert kstest(column, norm.cdf).pvalue > 0.01
+        assert kstest(column + 0.1, norm.cdf).pvalue < 1e-3
 
 
 def test_rows_do_not_depend_on_those_beside_them():

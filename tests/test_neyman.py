@@ -296,7 +296,7 @@ def test_hypotheses_may_have_other_names():
     renamed = replace(point, fits={"free": higher, "3": point.fits["free"], "4": point.fits["true"]})
     assert NeymanThresholds.from_results(renamed, 0.9, hypothesis="4", free="3")(0.5) == wanted(0.5)
     assert NeymanThresholds.from_results(renamed, 0.9, hypothesis="4")(0.5) == pytest.approx(wanted(0.5) + 2.0)
-    with pytest.raises(UnknownNameError, match="hypothesis 'fre'. Did you mean 'free'"):
+    with pytest.raises(UnknownNameError, match=r"hypothesis 'fre'\. Did you mean 'free'"):
         NeymanThresholds.from_results(renamed, 0.9, hypothesis="4", free="fre")
 
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from analytic_likelihoods import Gaussian, OnOff
 from analytic_store import ExactRatio, analytic_store
-from scipy.stats import chi2, kstest
+from scipy.stats import chi2, kstest, norm
 
 import columnminer as cm
 from columnminer.errors import InputError, MissingError, OutputExistsError, TaskError
@@ -182,6 +182,42 @@ def test_toys_are_kept_and_read_again(tmp_path):
     (tmp_path / "toys_2.0_1.h5").unlink()
     with pytest.raises(InputError, match=r"toys_2\.0_1\.h5"):
         run(simple(toy_data="read", **name), tmp_path / "again.zarr")
+
+
+class Measured(cm.StatisticalModel):
+    """A value with a known error: alea's example, with data as dictionaries or tuples."""
+
+    def __init__(self, form):
+        super().__init__([Parameter("mu", bounds=(-10.0, 10.0)), Parameter("sigma", 1.0, fittable=False)])
+        self.form = form
+
+    def _log_likelihood(self, data, *, mu, sigma):
+        return norm.logpdf(dict(data)["measured"] if self.form is dict else data[1], mu, sigma)
+
+    def _simulate(self, rng, *, mu, sigma):
+        measured = rng.normal(mu, sigma)
+        return {"measured": measured} if self.form is dict else (0.0, measured)
+
+
+@pytest.mark.parametrize("form", [dict, tuple])
+def test_toys_of_own_models_are_kept_and_read_in_their_form(tmp_path, form):
+    settings = {
+        "generate_values": {"mu": 1.0},
+        "nominal_values": {"sigma": 2.0},
+        "n_toys": 6,
+        "batch_size": 4,
+        "compute_confidence_interval": True,
+        "roots": "extremal",
+        "toy_data_file": "t.h5",
+    }
+    kept = run(cm.Campaign(Measured(form), "mu", toy_data="generate_and_store", **settings), tmp_path / "kept.zarr")
+    read = run(cm.Campaign(Measured(form), "mu", toy_data="read", **settings), tmp_path / "read.zarr")
+    assert kept.hash == read.hash
+    toys = [dict(toy)["measured"] if form is dict else toy[1] for toy in read_toys(tmp_path / "t_0.h5", Measured(form))]
+    (point,) = kept
+    np.testing.assert_allclose(point.values("mu")[:4], toys, atol=1e-3)
+    np.testing.assert_allclose(point.intervals[:4, 1], toys + 2.0 * norm.ppf(0.95), atol=1e-2)
+    np.testing.assert_allclose(point.fits["free"].log_likelihood, norm.logpdf(0.0, 0.0, 2.0), atol=1e-6)
 
 
 def test_one_file_serves_all_batches(tmp_path):

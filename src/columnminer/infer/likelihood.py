@@ -93,6 +93,10 @@ class Likelihood(ABC):
     def simulate(self, seed: Seed, params: Params = None, **by_name: ArrayLike) -> Any:
         """Return one pseudo-experiment at one parameter point, in the form that `with_data` takes."""
 
+    def batch(self, data: Sequence[Any]) -> Any:
+        """Return data sets, each in a form that `with_data` takes, as one batch."""
+        return stack([self.as_data(one) for one in data])
+
     def term_gradients(self, points: NDArray[np.float64], data: Any) -> NDArray[np.float64]:
         """Return the gradient of the log likelihood at points (..., n_par): [..., n_par]."""
         del points, data

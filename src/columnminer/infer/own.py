@@ -77,6 +77,10 @@ class StatisticalModel(Likelihood):
         """Return the data as they are; as an array, if the model is vectorised."""
         return np.asarray(data, dtype=np.float64) if self.vectorised else data
 
+    def batch(self, data: Sequence[Any]) -> Any:
+        """Return data sets as one batch: `DataSets`, or arrays if the model is vectorised."""
+        return super().batch(data) if self.vectorised else DataSets.stack(data)
+
     def terms(self, points: NDArray[np.float64], data: Any) -> LogTerms:
         """Return the log likelihood as a single term."""
         if self.vectorised:

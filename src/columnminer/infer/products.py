@@ -84,6 +84,11 @@ class Product(Likelihood):
         """Return the data of each factor, checked by it."""
         return tuple(f.as_data(d) for f, d in zip(self.factors, self._one_each(data), strict=True))
 
+    def batch(self, data: Sequence[Any]) -> tuple[Any, ...]:
+        """Return the batch of each factor."""
+        parts = zip(*(self._one_each(one) for one in data), strict=True)
+        return tuple(f.batch(part) for f, part in zip(self.factors, parts, strict=True))
+
     def _one_each(self, data: Sequence[Any]) -> Sequence[Any]:
         if not isinstance(data, tuple | list) or len(data) != len(self.factors):
             msg = f"data of a product of {len(self.factors)} likelihoods are a tuple with one entry for each"
@@ -208,6 +213,10 @@ class Reparametrised(Likelihood):
     def as_data(self, data: Any) -> Any:
         """Return the data as the likelihood inside takes them."""
         return self.base.as_data(data)
+
+    def batch(self, data: Sequence[Any]) -> Any:
+        """Return data sets as one batch of the likelihood inside."""
+        return self.base.batch(data)
 
     def terms(self, points: NDArray[np.float64], data: Any) -> LogTerms:
         """Return the terms of the likelihood inside."""

@@ -47,7 +47,8 @@ __all__ = [
 
 GENERATED = "generate_values"
 _FORM = "form"
-"""Attribute of datasets of ours that are events of a store; others need none."""
+"""Attribute of datasets of ours that are events of a store, and of files with toys of another form than their model
+says: a mapping, or a tuple; others need none."""
 
 
 def write_datasets(
@@ -132,7 +133,9 @@ def write_toys(
         Attributes of the file.
     """
     truth = dict(sorted(zip(model.names, model.point(dict(generate or {})).tolist(), strict=True)))
-    write_datasets(path, [{**datasets_of(model, toy), GENERATED: truth} for toy in toys], metadata=metadata)
+    form = _form(model, toys[0]) if toys else None
+    said = {**(metadata or {}), **({_FORM: form} if form else {})}
+    write_datasets(path, [{**datasets_of(model, toy), GENERATED: truth} for toy in toys], metadata=said)
 
 
 def read_toys(path: str | os.PathLike[str], model: Likelihood, toys: Iterable[int] | None = None) -> list[Any]:
@@ -146,14 +149,28 @@ def read_toys(path: str | os.PathLike[str], model: Likelihood, toys: Iterable[in
     found = [{n: d for n, d in toy.items() if n != GENERATED} for toy in read_datasets(path, toys)]
     if not found:
         return []
-    if isinstance(model, TemplateModel):
+    with opened(Path(path)) as file:
+        form = file.attrs.get(_FORM)
+    if isinstance(model, TemplateModel) or form == "mapping":
         return found
-    names = list(found[0])
-    n_parts = len(getattr(model, "factors", ())) or 1
+    if form == "tuple":
+        return [tuple(toy.values()) for toy in found]
+    names, n_parts = list(found[0]), _n_parts(model)
     if len(names) != n_parts:
         msg = f"{path}: holds the data sets {', '.join(names)}; the model takes {n_parts}"
         raise InputError(msg)
     return [next(iter(toy.values())) if n_parts == 1 else tuple(toy.values()) for toy in found]
+
+
+def _n_parts(model: Likelihood) -> int:
+    return len(getattr(model, "factors", ())) or 1
+
+
+def _form(model: Likelihood, data: Any) -> str | None:
+    """Return the form of a data set where its model does not say it, as one of somebody's own."""
+    if isinstance(model, TemplateModel) or (isinstance(data, tuple) and _n_parts(model) > 1):
+        return None
+    return "mapping" if isinstance(data, Mapping) else "tuple" if isinstance(data, tuple) else None
 
 
 def store_real_data(

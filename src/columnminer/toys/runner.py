@@ -18,7 +18,7 @@ import numpy as np
 import zarr
 
 from columnminer.errors import InputError, OutputExistsError, TaskError
-from columnminer.infer.batches import pick, stack
+from columnminer.infer.batches import pick
 from columnminer.infer.batchfit import fit_batch
 from columnminer.infer.batchintervals import interval_batch
 from columnminer.infer.intervals import confidence_interval
@@ -284,10 +284,10 @@ def _toys_of(batch: _Batch) -> Any:
     point, model = batch.point, batch.point.model
     mode = point.settings.toy_data
     if mode == "no_toydata":
-        return stack([model.data])
+        return model.batch([model.data])
     if mode == "read":
         path, whole = _found(point, batch.folder, batch.number)
-        return stack([model.as_data(toy) for toy in read_toys(path, model, batch.toys if whole else batch.rows)])
+        return model.batch(read_toys(path, model, batch.toys if whole else batch.rows))
     made = make_toys(point, batch.toys)
     if mode == "generate_and_store":
         path = point.toy_file(batch.folder, batch.number)

@@ -20,6 +20,7 @@ import columnminer as cm
 from columnminer.errors import InputError, UnknownNameError
 from columnminer.infer import alea_sources
 from columnminer.infer.template_files import read_histogram, write_histograms
+from columnminer.toys.models import fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,6 +148,66 @@ def test_models_can_be_copied(folder: Path) -> None:
     assert other.log_likelihood() == model.log_likelihood()
     assert pickle.loads(pickle.dumps(model)).log_likelihood() == model.log_likelihood()  # noqa: S301 - our own
     assert other.at(mass=30).expectation_values() == model.at(mass=30).expectation_values()
+
+
+def test_fits_give_all_parameters_within_their_limits(folder: Path) -> None:
+    model = cm.load_alea(folder / "configs" / "search.yaml")
+    model = model.with_data(model.simulate(seed=2, signal_rate_multiplier=10.0))
+    best = cm.fit(model)
+    assert set(best.by_name) == set(model.names)
+    assert best.log_likelihood == pytest.approx(model.log_likelihood(**best.by_name), rel=1e-12)
+    for parameter in model.parameters:
+        value = best.by_name[parameter.name]
+        assert parameter.clip(np.array(value)) == value
+        assert parameter.fittable or value == parameter.nominal
+    nominal = {p.name: p.nominal for p in model.parameters}
+    held = cm.fit(model, **nominal)
+    assert held.by_name == nominal
+    assert held.log_likelihood == pytest.approx(model.log_likelihood(), rel=1e-12)
+    assert best.log_likelihood > held.log_likelihood
+    with pytest.raises(InputError, match="mass"):
+        cm.fit(model, mass=30)
+
+
+def test_sources_come_in_alphabetical_order_everywhere(folder: Path, search: dict[str, Any]) -> None:
+    for term in search["likelihood_config"]["likelihood_terms"]:
+        term["sources"].reverse()
+    model = cm.load_alea(search, template_folder=folder / "templates")
+    assert model.source_names == ("background", "signal")
+    assert list(model.expectation_values()) == ["background", "signal"]
+    for name, sources in model.expectation_values(per_term=True).items():
+        assert list(sources) == list(model.source_histograms(name)) == sorted(model.term(name).source_names)
+
+
+def test_parameters_are_equal_by_all_their_properties(folder: Path) -> None:
+    for file in ("search.yaml", "energy.yaml"):
+        parameters = cm.load_alea(folder / "configs" / file).parameters
+        space = cm.ParameterSpace(parameters)
+        assert copy.deepcopy(space) == space
+        assert cm.ParameterSpace(cm.Parameter(p.name) for p in parameters) != space
+        assert all(p.name in repr(space) and p.name in repr(p) for p in parameters)
+
+
+def test_a_changed_template_makes_another_model(folder: Path, tmp_path: Path) -> None:
+    """Campaigns tell models apart by it; the sources of other templates stay as they are."""
+    shutil.copytree(folder / "templates", tmp_path / "templates")
+
+    def marks() -> tuple[Any, dict[str, bytes]]:
+        model = cm.load_alea(folder / "configs" / "search.yaml", template_folder=tmp_path / "templates")
+        sources = model.source_histograms("search", expected_events=True)
+        return fingerprint(model), {name: h.values.tobytes() for name, h in sources.items()}
+
+    before, sources = marks()
+    assert marks() == (before, sources)
+    for file, changed in (("signal_10.ii.h5", "signal"), ("background.ii.h5", "background")):
+        path = tmp_path / "templates" / file
+        names = {"signal": ["signal"], "background": ["b_-1", "b_0", "b_2"]}[changed]
+        kept = {name: read_histogram(path, name) for name in names}
+        write_histograms(path, {name: h.filled(2.0 * h.contents) for name, h in kept.items()})
+        after, others = marks()
+        assert after != before
+        assert {name for name in sources if others[name] != sources[name]} == {changed}
+        write_histograms(path, kept)
 
 
 def test_templates_are_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,11 @@ def test_toys_of_a_template_model_come_back(wimps, tmp_path):
     assert raw["sr1"].dtype.names == ("cs1", "cs2", "source")
     assert raw["ancillary"].dtype.names == ("er_band_shift", "er_rate_multiplier", "signal_efficiency")
     assert list(raw["generate_values"].dtype.names) == PARAMETERS
+    # A toy may be a tuple, a list or a mapping, too.
+    for form, same in {"list": list(made[0]), "mapping": wimps.named(made[0])}.items():
+        write_toys(tmp_path / form, wimps, [same], generate={"wimp_rate_multiplier": 3.0})
+        np.testing.assert_array_equal(read_datasets(tmp_path / form)[0]["sr1"], raw["sr1"])
+        np.testing.assert_array_equal(read_datasets(tmp_path / form)[0]["ancillary"], raw["ancillary"])
     for given, back in zip(made, read_toys(tmp_path / "t.h5", wimps), strict=True):
         assert wimps.log_likelihood(None, back) == wimps.log_likelihood(None, given)
 
@@ -140,7 +145,8 @@ def test_real_data_are_stored_beside_toys(wimps, data, tmp_path):
     assert measured == {"er_band_shift": 0.0, "er_rate_multiplier": 1.0, "signal_efficiency": 1.0}, "nominal values"
     store_real_data(tmp_path / "same.h5", wimps, list(observed.values()), metadata={"version": "1"})
     assert (tmp_path / "same.h5").read_bytes() == (tmp_path / "data.h5").read_bytes()
-    assert np.isfinite(wimps.log_likelihood(None, read_toys(tmp_path / "data.h5", wimps)[0]))
+    best = cm.fit(wimps.with_data(read_toys(tmp_path / "data.h5", wimps)[0]))
+    assert best.by_name == cm.fit(wimps.with_data(observed)).by_name
 
 
 def test_real_data_of_something_else_are_refused(wimps, tmp_path):

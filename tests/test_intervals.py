@@ -222,4 +222,5 @@ def test_errors_name_what_is_wrong():
     with pytest.raises(MissingError, match="fit of x did not converge"):
         confidence_interval(Curve([Parameter("x")], lambda points: points[..., 0]), "x")
     assert asymptotic_threshold(0.9) == pytest.approx(2.7055, abs=1e-4)
-    assert asymptotic_threshold(0.9, "upper") == pytest.approx(1.6424, abs=1e-4)
+    assert asymptotic_threshold(0.9, dof=2) == pytest.approx(4.6052, abs=1e-4)
+    assert asymptotic_threshold(0.9, "upper") == asymptotic_threshold(0.9, "lower") == pytest.approx(1.6424, abs=1e-4)

@@ -159,6 +159,9 @@ def read_histogram(path: str | os.PathLike[str], name: str | None = None) -> His
             return _read_hdf5(path, name)
         if magic.startswith(b"root"):
             return _read_root(path, name)
+    except UnknownNameError as error:
+        msg = f"{path}: {error}"
+        raise UnknownNameError(msg) from error
     except InputError as error:
         msg = f"{path}: {error}"
         raise FileFormatError(msg) from error
@@ -227,7 +230,7 @@ def _named(name: str | None, known: Sequence[str]) -> str:
     if name is None and len(known) == 1:
         return known[0]
     if name is None or name not in known:
-        wanted = "none is named" if name is None else f"none is called {name!r}"
+        wanted = "none is named, and there are several" if name is None else f"none is called {name!r}"
         msg = f"of the histograms in this file {wanted}.{did_you_mean(name or '', known)}"
         raise UnknownNameError(msg)
     return name

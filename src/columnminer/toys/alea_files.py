@@ -101,12 +101,12 @@ def read_datasets(path: str | os.PathLike[str], toys: Iterable[int] | None = Non
 
 def datasets_of(model: Likelihood, data: Any) -> dict[str, Any]:
     """Return one data set of a model as name -> array: by the names of its terms, or else by numbers."""
+    if isinstance(model, TemplateModel):
+        named, constraints = model.named(data), model.factors[-1]
+        measured = zip(constraints.names, np.ravel(constraints.as_data(named[ANCILLARY])).tolist(), strict=True)
+        return {**named, ANCILLARY: dict(sorted(measured))}
     if isinstance(data, Mapping):
         return {str(name): part for name, part in data.items()}
-    if isinstance(model, TemplateModel):
-        named = model.named(data)
-        measured = zip(model.factors[-1].names, np.ravel(named[ANCILLARY]).tolist(), strict=True)
-        return {**named, ANCILLARY: dict(sorted(measured))}
     parts = data if isinstance(data, tuple) else (data,)
     return {str(i): part for i, part in enumerate(parts)}
 

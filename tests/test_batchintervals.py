@@ -11,7 +11,7 @@ from analytic_likelihoods import Curve, Gaussian, OnOff, kinked
 from scipy.stats import binomtest, chi2, norm
 from wimp_templates import wimps
 
-from columnminer.errors import InputError, UnknownNameError
+from columnminer.errors import ColumnMinerWarning, InputError, UnknownNameError
 from columnminer.infer.batches import pick
 from columnminer.infer.batchfit import fit_batch
 from columnminer.infer.batchintervals import interval_batch
@@ -175,6 +175,20 @@ def test_a_slice_counts_from_the_fit_with_more_parameters_free():
     assert (single.lower, single.upper) == pytest.approx((slice_.lower[0], slice_.upper[0]), abs=1e-4)
     held = interval_batch(model, "a", data, interval_args={"b": -1.8})
     assert held.upper[0] - held.lower[0] == pytest.approx(2 * norm.ppf(0.95) / np.sqrt(inverse[0, 0]), rel=1e-4)
+
+
+def test_empty_intervals_for_the_bounds_of_the_parameter_are_noticed():
+    """As those of alea's example with xenon lines: 0 to 50 events, of which there are 800."""
+    model = gaussian(interval_bounds=(0.0, 1.0))
+    data = np.array([[40.0, 0.0], [41.0, 0.0]])
+    with pytest.warns(ColumnMinerWarning, match=r"'a' is empty: its best fit, 40\.5, lies outside .* from 0 to 1"):
+        found = interval_batch(model, "a", data)
+    assert np.isnan(found.lower).all()
+    with pytest.warns(ColumnMinerWarning, match="its best fit, 40, lies outside"):
+        confidence_interval(model.with_data(data[0]), "a")
+    # One that is meant, or one among others, is no reason to speak up.
+    interval_batch(model, "a", data, bounds=(0.0, 1.0))
+    interval_batch(model, "a", np.array([[40.0, 0.0], [0.5, 0.0]]))
 
 
 def test_errors_name_what_is_wrong():

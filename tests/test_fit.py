@@ -185,6 +185,15 @@ def test_a_constraint_pulls_and_sharpens():
     assert result.errors[0] == pytest.approx(0.5, rel=1e-3)
 
 
+def test_with_all_parameters_held_a_fit_is_a_value(likelihood):
+    data = likelihood.with_data(likelihood.asimov(theta=0.5))
+    for held in (fit(data, theta=0.2), fit(data.fix(theta=0.2))):
+        assert held.valid
+        assert held.parameter_names == ()
+        assert held.log_likelihood == pytest.approx(data.log_likelihood(theta=0.2), rel=1e-14)
+    assert fit(data, theta=0.2).by_name == {"theta": 0.2}
+
+
 def test_errors_name_what_is_wrong(likelihood):
     with pytest.raises(MissingError, match="no data"):
         fit(likelihood)
@@ -192,9 +201,6 @@ def test_errors_name_what_is_wrong(likelihood):
     for wrong in ({"minos": ["thet"]}, {"limits": {"thet": (0, 1)}}, {"thet": 1.0}):
         with pytest.raises(UnknownNameError, match="Did you mean 'theta'"):
             fit(data, **wrong)
-    for held in (lambda: fit(data.fix(theta=0.0)), lambda: fit(data, theta=0.0)):
-        with pytest.raises(InputError, match="nothing to fit"):
-            held()
     with pytest.raises(InputError, match=r"no method 'migrat'. Did you mean 'migrad'"):
         fit(data, method="migrat")
     with pytest.raises(InputError, match="strategy of a fit is 0, 1 or 2, not 3"):

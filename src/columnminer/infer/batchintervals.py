@@ -17,7 +17,15 @@ import numpy as np
 from columnminer.errors import InputError
 from columnminer.infer.batchfit import BatchFitter, FitBatch
 from columnminer.infer.free import first_step
-from columnminer.infer.intervals import Kind, Range, asymptotic_threshold, check_parameter, check_question, search_range
+from columnminer.infer.intervals import (
+    Kind,
+    Range,
+    asymptotic_threshold,
+    check_parameter,
+    check_question,
+    search_range,
+    warn_of_bounds,
+)
 from columnminer.infer.newton_steps import inner, solve
 
 if TYPE_CHECKING:
@@ -151,6 +159,8 @@ def interval_batch(
         left = search.adopt_better(left)
         if not len(left):
             break
+    if bounds is None and len(best) and (search.what == "empty").all():
+        warn_of_bounds(name, (low, high), float(np.median(search.best.by_name[name])))
     if search.by_minuit.any():
         logger.info("%d conditional fits of %d intervals were left to iminuit", search.by_minuit.sum(), len(best))
     (lower, upper), (lower_end, upper_end) = search.ends.T, search.what.T

@@ -104,7 +104,7 @@ def fit(
     UnknownNameError
         If a name is not a parameter.
     InputError
-        If there is nothing to fit, or an option or a limit makes no sense.
+        If an option or a limit makes no sense, or there are several data sets.
     """
     free = likelihood.fix(**fixed) if fixed else likelihood
     if fixed and isinstance(start, Mapping):
@@ -167,6 +167,8 @@ def maximise(
     check_names([*options.minos, *options.limits], likelihood)
 
     def smooth(model: Likelihood, start: Any) -> FitResult:
+        if not model.parameters:
+            return _nothing_free(model)
         wanted = [name for name in options.minos if name in model.names]
         ends = {name: ends for name, ends in options.limits.items() if name in model.names}
         return minimise(model, start, replace(options, minos=wanted, limits=ends))
@@ -184,11 +186,8 @@ def maximise(
     for _ in range(max_index_fitting_iter):
         stays = {name: at[name] for name in (*held, *indices)}
         model = likelihood.fix(**stays)
-        if model.parameters:
-            result = smooth(model, {name: at[name] for name in model.names})
-            at, n_calls = at | result.by_name, n_calls + result.n_calls
-        else:
-            result = _nothing_smooth(likelihood, at)
+        result = smooth(model, {name: at[name] for name in model.names})
+        at, n_calls = at | result.by_name, n_calls + result.n_calls
         best = best_indices(likelihood, likelihood.point(at), indices, likelihood.data)
         settled = bool((best == likelihood.point(at)).all())
         at = dict(zip(likelihood.names, best.tolist(), strict=True))
@@ -197,10 +196,9 @@ def maximise(
     return _with_indices(result, at, free_names(likelihood), held, n_calls, settled=settled)
 
 
-def _nothing_smooth(likelihood: Likelihood, at: Mapping[str, float]) -> FitResult:
+def _nothing_free(likelihood: Likelihood) -> FitResult:
     """Return the fit of no parameter at all."""
-    log = float(likelihood.terms(likelihood.point(at), likelihood.data).total)
-    nothing = np.zeros(0)
+    log, nothing = float(likelihood.log_likelihood()), np.zeros(0)
     return FitResult((), nothing, np.zeros((0, 0)), log, True, {}, 1, 0.0, 0, nothing.astype(bool))
 
 

@@ -6,6 +6,7 @@ distribution (arXiv:1007.1727), or what pseudo-experiments give.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -13,7 +14,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
-from columnminer.errors import InputError, did_you_mean
+from columnminer.errors import ColumnMinerWarning, InputError, did_you_mean
 from columnminer.infer.fit import maximise
 from columnminer.infer.free import check_names, free_names
 from columnminer.infer.products import Product
@@ -167,6 +168,11 @@ def confidence_interval(
         If level, kind, bounds or another option make no sense.
     MissingError
         If the likelihood has no data or cannot be fitted.
+
+    Warns
+    -----
+    ColumnMinerWarning
+        If the interval is empty as the best fit lies outside the `interval_bounds` of the parameter.
     """
     check_question(level, kind)
     if roots not in {"nearest", "extremal"}:
@@ -200,7 +206,20 @@ def confidence_interval(
         lower, upper = _ends(excess, fits, kind, (low, high), n_scan if roots == "extremal" else None)
         if not fits.adopt_better():
             break
+    if bounds is None and lower[1] == upper[1] == "empty":
+        warn_of_bounds(name, (low, high), float(fits.centre[0]))
     return Interval(name, lower[0], upper[0], lower[1], upper[1], level, kind, fits.best, fits.valid)
+
+
+def warn_of_bounds(name: str, bounds: tuple[float, float], best: float) -> None:
+    """Warn if an interval is empty as its best fit is outside the bounds of its parameter: often this is not meant."""
+    low, high = bounds
+    if not low <= best <= high:
+        msg = (
+            f"the interval of {name!r} is empty: its best fit, {best:.4g}, lies outside the bounds from {low:.4g} to "
+            f"{high:.4g}, and excludes all values between. Give others (bounds=), or bound_best_fit=True"
+        )
+        warnings.warn(msg, ColumnMinerWarning, stacklevel=3)
 
 
 def check_question(level: float, kind: str) -> None:

@@ -189,9 +189,6 @@ class _Problem:
         options: Options,
     ) -> _Problem:
         data = likelihood.data
-        if not likelihood.parameters:
-            msg = "every parameter is fixed: there is nothing to fit"
-            raise InputError(msg)
         check_names(options.limits, likelihood)
         shape = np.shape(likelihood.terms(start, data).total)
         if shape != ():

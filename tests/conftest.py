@@ -23,6 +23,12 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def examples(shared: Path) -> Path:
+    """Folder of alea's example models and of what alea says of them; see `alea_examples`."""
+    return shared / "alea"
+
+
+@pytest.fixture(scope="session")
 def data() -> Path:
     """Folder of the small data files committed with the tests."""
     return DATA

@@ -5,12 +5,11 @@ alea gives bounds of rate parameters in expected events; here they are divided b
 
 from __future__ import annotations
 
-import functools
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from alea_examples import loaded, oracle
 
 import columnminer as cm
 
@@ -39,31 +38,14 @@ BETTER = {
 """Ends at which alea's conditional fit stops below the maximum (at an anchor, where log L has a kink or ends)."""
 
 
-@pytest.fixture(scope="session")
-def folder(shared: Path) -> Path:
-    return shared / "alea"
-
-
-@functools.cache
-def oracle(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "oracle_alea.json").read_text())["models"]
-
-
-@functools.cache
-def loaded(folder: Path, name: str) -> AleaModel:
-    model = cm.load_alea(folder / "configs" / name)
-    with np.load(folder / oracle(folder)[name]["data"]["file"]) as toy:
-        return model.with_data({term: toy[term] for term in model.term_names})
-
-
 def bounds(model: AleaModel, name: str, events: list[float]) -> tuple[float, float]:
     one = float(model.expectation_values({name: 1.0})[name.removesuffix("_rate_multiplier")])
     return events[0] / one, events[1] / one
 
 
 @pytest.mark.parametrize(("file", "name", "kind"), CASES)
-def test_intervals_agree(folder: Path, file: str, name: str, kind: Any) -> None:
-    model, known = loaded(folder, file), oracle(folder)[file]["intervals"]
+def test_intervals_agree(examples: Path, file: str, name: str, kind: Any) -> None:
+    model, known = loaded(examples, file), oracle(examples)[file]["intervals"]
     theirs = known[f"{name}:{kind}"]
     low, high = known[f"{name}:central"]["interval"]
     ours = cm.confidence_interval(
@@ -88,13 +70,13 @@ def statistic(model: AleaModel, name: str, value: float) -> float:
     return 2.0 * (cm.fit(model).log_likelihood - cm.fit(model, **{name: value}).log_likelihood)
 
 
-def test_where_alea_has_no_interval_we_have_one(folder: Path) -> None:
+def test_where_alea_has_no_interval_we_have_one(examples: Path) -> None:
     # alea reads bounds of a rate parameter as expected events, and then finds its best fit outside of them.
     file = "unbinned_wimp_statistical_model.yaml"
     assert (
-        "outside your confidence interval" in oracle(folder)[file]["intervals"]["er_rate_multiplier:central"]["error"]
+        "outside your confidence interval" in oracle(examples)[file]["intervals"]["er_rate_multiplier:central"]["error"]
     )
-    model = loaded(folder, file)
+    model = loaded(examples, file)
     ours = cm.confidence_interval(model, "er_rate_multiplier", level=0.9, kind="central", bounds=(0.0, 5.0))
     for end in (ours.lower, ours.upper):
         assert statistic(model, "er_rate_multiplier", end) == pytest.approx(THRESHOLD["central"], abs=2e-3)

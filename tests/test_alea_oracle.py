@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from alea_examples import loaded, oracle
 
 import columnminer as cm
 from columnminer.errors import InputError
@@ -29,31 +28,13 @@ MODELS = (
 INDEX = "unbinned_wimp_statistical_model_index_fitting.yaml"
 
 
-@pytest.fixture(scope="session")
-def folder(shared: Path) -> Path:
-    return shared / "alea"
-
-
-@functools.cache
-def oracle(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "oracle_alea.json").read_text())["models"]
-
-
-@functools.cache
-def loaded(folder: Path, name: str) -> AleaModel:
-    """Return a model with the stored toy as its data."""
-    model = cm.load_alea(folder / "configs" / name)
-    with np.load(folder / oracle(folder)[name]["data"]["file"]) as toy:
-        return model.with_data({term: toy[term] for term in model.term_names})
-
-
-def test_all_of_them_are_here(folder: Path) -> None:
-    assert set(oracle(folder)) == set(MODELS)
+def test_all_of_them_are_here(examples: Path) -> None:
+    assert set(oracle(examples)) == set(MODELS)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_parameters_are_those_of_alea(folder: Path, name: str) -> None:
-    model, known = loaded(folder, name), oracle(folder)[name]
+def test_parameters_are_those_of_alea(examples: Path, name: str) -> None:
+    model, known = loaded(examples, name), oracle(examples)[name]
     assert model.names == tuple(known["parameters"])
     assert model.term_names == tuple(known["likelihood_names"])
     for parameter, theirs in zip(model.parameters, known["parameters"].values(), strict=True):
@@ -71,8 +52,8 @@ def test_parameters_are_those_of_alea(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_expectation_values_agree(folder: Path, name: str) -> None:
-    model, known = loaded(folder, name), oracle(folder)[name]
+def test_expectation_values_agree(examples: Path, name: str) -> None:
+    model, known = loaded(examples, name), oracle(examples)[name]
     assert as_floats(model.expectation_values()) == pytest.approx(known["expectation_nominal"], rel=1e-9)
     for term, sources in model.expectation_values(per_term=True).items():
         assert as_floats(sources) == pytest.approx(known["expectation_per_term"][term], rel=1e-9)
@@ -83,8 +64,8 @@ def as_floats(values: dict[str, Any]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_log_likelihoods_agree(folder: Path, name: str) -> None:
-    model, known = loaded(folder, name), oracle(folder)[name]
+def test_log_likelihoods_agree(examples: Path, name: str) -> None:
+    model, known = loaded(examples, name), oracle(examples)[name]
     # With the IndexMorpher alea multiplies and adds in the single precision of the templates: 1e-7 of log L.
     relative = 2e-7 if name == INDEX else 1e-9
     seen = 0
@@ -114,8 +95,8 @@ def check_where_alea_fails(model: AleaModel, point: dict[str, Any]) -> None:
         assert model.log_likelihood(**point["parameters"]) == -np.inf
 
 
-def test_the_index_model_agrees_to_the_last_digit_in_single_precision(folder: Path) -> None:
-    model, known = loaded(folder, INDEX), oracle(folder)[INDEX]
+def test_the_index_model_agrees_to_the_last_digit_in_single_precision(examples: Path) -> None:
+    model, known = loaded(examples, INDEX), oracle(examples)[INDEX]
     (point,) = [p for p in known["log_likelihood"] if "ll" in p]
     term = model.term("science_run")
     histograms = model.source_histograms("science_run", point["parameters"])
@@ -132,8 +113,8 @@ def test_the_index_model_agrees_to_the_last_digit_in_single_precision(folder: Pa
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_best_fits_are_not_worse(folder: Path, name: str) -> None:
-    model, known = loaded(folder, name), oracle(folder)[name]["fit"]
+def test_best_fits_are_not_worse(examples: Path, name: str) -> None:
+    model, known = loaded(examples, name), oracle(examples)[name]["fit"]
     if name == INDEX:  # alea's log L of its best fit is rounded to single precision, 2e-4: ours at that point instead
         there = float(model.log_likelihood(**known["best_fit"]))
         assert there == pytest.approx(known["ll"], rel=2e-7)
@@ -147,17 +128,17 @@ def test_best_fits_are_not_worse(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("mass", [5, 10, 100, 500])
-def test_efficiencies_may_depend_on_the_mass(folder: Path, mass: int, tmp_path: Path) -> None:
-    template = folder / "templates" / "wimp50gev_template.ii.h5"
+def test_efficiencies_may_depend_on_the_mass(examples: Path, mass: int, tmp_path: Path) -> None:
+    template = examples / "templates" / "wimp50gev_template.ii.h5"
     (tmp_path / f"wimp{mass}gev_template.ii.h5").write_bytes(template.read_bytes())
     name = "unbinned_wimp_statistical_model_mass_dependent_efficiency.yaml"
-    model = cm.load_alea(folder / "configs" / name, template_folder=tmp_path, wimp_mass=mass)
+    model = cm.load_alea(examples / "configs" / name, template_folder=tmp_path, wimp_mass=mass)
     constraint = {p.name: p.constraint for p in model.parameters}["signal_efficiency"]
     assert constraint == {5: 0.3, 10: 0.2, 100: 0.1, 500: 0.1}[mass]
 
 
-def test_toys_have_as_many_events_as_expected(folder: Path) -> None:
-    model = loaded(folder, "unbinned_wimp_statistical_model.yaml")
+def test_toys_have_as_many_events_as_expected(examples: Path) -> None:
+    model = loaded(examples, "unbinned_wimp_statistical_model.yaml")
     toys = model.simulate_many(1, np.arange(400))
     for term, data in zip(model.term_names[:-1], toys[:-1], strict=True):
         expected = sum(as_floats(model.expectation_values(per_term=True)[term]).values())

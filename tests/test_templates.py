@@ -355,7 +355,7 @@ def test_a_toy_is_the_same_whichever_others_are_asked_for() -> None:
 def test_toys_drawn_in_blocks_are_the_same(monkeypatch) -> None:
     like = likelihood()
     whole = like.simulate_many(7, np.arange(50))
-    monkeypatch.setattr("columnminer.infer.templates._DRAWS", 200)
+    monkeypatch.setattr("columnminer.infer.template_toys._DRAWS", 200)
     parts = like.simulate_many(7, np.arange(50))
     np.testing.assert_array_equal(parts.cells, whole.cells)
     np.testing.assert_array_equal(parts.source, whole.source)

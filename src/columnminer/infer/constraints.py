@@ -37,7 +37,32 @@ def constraints(parameters: Sequence[Parameter]) -> list[GaussianConstraint | Di
     ]
 
 
-class GaussianConstraint(Likelihood):
+class _Measurement(Likelihood):
+    """An auxiliary measurement of one parameter; data are the measured value, nominal unless given."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        super().__init__([parameter])
+        self._data = np.asarray(parameter.nominal, dtype=np.float64)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The parameter."""
+        return self.names
+
+    def as_data(self, data: ArrayLike) -> NDArray[np.float64]:
+        """Return the measured values, [...]."""
+        return np.asarray(data, dtype=np.float64)
+
+    def expected(self, params: Params = None, **by_name: ArrayLike) -> NDArray[np.float64]:
+        """Return the parameter itself."""
+        return self.points(params, by_name)[..., 0]
+
+    def asimov(self, params: Params = None, **by_name: ArrayLike) -> NDArray[np.float64]:
+        """Return the parameter itself."""
+        return np.asarray(self.point(params, by_name)[0])
+
+
+class GaussianConstraint(_Measurement):
     """Auxiliary measurement of one parameter with a Gaussian error, as a factor: what constrains a nuisance.
 
     Data are the measured value, [...]; it is the nominal value of the parameter unless given, and fluctuates in toys.
@@ -54,7 +79,7 @@ class GaussianConstraint(Likelihood):
     """
 
     def __init__(self, parameter: Parameter) -> None:
-        super().__init__([parameter])
+        super().__init__(parameter)
         if parameter.constraint is None:
             msg = f"parameter {parameter.name!r} has no constraint: give it the standard error of its measurement"
             raise InputError(msg)
@@ -64,16 +89,6 @@ class GaussianConstraint(Likelihood):
             )
             raise InputError(msg)
         self.sigma = parameter.constraint
-        self._data = np.asarray(parameter.nominal, dtype=np.float64)
-
-    @property
-    def measured(self) -> tuple[str, ...]:
-        """The parameter."""
-        return self.names
-
-    def as_data(self, data: ArrayLike) -> NDArray[np.float64]:
-        """Return the measured values, [...]."""
-        return np.asarray(data, dtype=np.float64)
 
     def terms(self, points: NDArray[np.float64], data: Any) -> LogTerms:
         """Return the Gaussian log density of the measured value."""
@@ -90,14 +105,6 @@ class GaussianConstraint(Likelihood):
         value, gradient = self.terms(points, data).total, self.term_gradients(points, data)
         return Derivatives(value, gradient, np.full((*value.shape, 1, 1), -1.0 / self.sigma**2))
 
-    def expected(self, params: Params = None, **by_name: ArrayLike) -> NDArray[np.float64]:
-        """Return the expected measurement: the parameter itself."""
-        return self.points(params, by_name)[..., 0]
-
-    def asimov(self, params: Params = None, **by_name: ArrayLike) -> NDArray[np.float64]:
-        """Return the parameter itself."""
-        return np.asarray(self.point(params, by_name)[0])
-
     def simulate(self, seed: Seed, params: Params = None, **by_name: ArrayLike) -> NDArray[np.float64]:
         """Return a measurement scattered about the parameter."""
         rng = np.random.default_rng(seed_sequence(seed, "constraint"))
@@ -109,7 +116,7 @@ class GaussianConstraint(Likelihood):
         return self.point(params, by_name)[0] + self.sigma * scattered
 
 
-class DistributionConstraint(Likelihood):
+class DistributionConstraint(_Measurement):
     """Density of one parameter, given as any distribution: what constrains a nuisance whose error is not Gaussian.
 
     The density is fixed: unlike that of a Gaussian constraint it does not move with the measured value. Toys have one
@@ -127,22 +134,12 @@ class DistributionConstraint(Likelihood):
     """
 
     def __init__(self, parameter: Parameter) -> None:
-        super().__init__([parameter])
+        super().__init__(parameter)
         distribution = parameter.distribution
         if distribution is None:
             msg = f"the constraint of parameter {parameter.name!r} is no distribution such as 'stats.uniform(-1, 2)'"
             raise InputError(msg)
         self.distribution: Distribution = distribution
-        self._data = np.asarray(parameter.nominal, dtype=np.float64)
-
-    @property
-    def measured(self) -> tuple[str, ...]:
-        """The parameter."""
-        return self.names
-
-    def as_data(self, data: ArrayLike) -> NDArray[np.float64]:
-        """Return the measured values, [...]."""
-        return np.asarray(data, dtype=np.float64)
 
     def terms(self, points: NDArray[np.float64], data: Any) -> LogTerms:
         """Return the log density of the parameter."""
@@ -159,14 +156,6 @@ class DistributionConstraint(Likelihood):
         value = self.terms(points, data).total
         slope, curve = (np.broadcast_to(d, value.shape) for d in _slopes(self.distribution, points[..., 0]))
         return Derivatives(value, slope[..., None], curve[..., None, None])
-
-    def expected(self, params: Params = None, **by_name: ArrayLike) -> NDArray[np.float64]:
-        """Return the parameter itself."""
-        return self.points(params, by_name)[..., 0]
-
-    def asimov(self, params: Params = None, **by_name: ArrayLike) -> NDArray[np.float64]:
-        """Return the parameter itself."""
-        return np.asarray(self.point(params, by_name)[0])
 
     def simulate(self, seed: Seed, params: Params = None, **by_name: ArrayLike) -> NDArray[np.float64]:
         """Return a value drawn from the distribution, which does not depend on the parameter."""

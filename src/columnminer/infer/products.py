@@ -1,4 +1,4 @@
-"""How likelihoods combine: products of independent ones, and likelihoods with parameters fixed or renamed."""
+"""How likelihoods combine: products of independent ones, and one weighted, or with parameters fixed or renamed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from columnminer.model.parameters import Parameter
 
-__all__ = ["Product", "Reparametrised"]
+__all__ = ["Product", "Reparametrised", "Weighted", "Wrapper"]
 
 
 class Product(Likelihood):
@@ -163,7 +163,102 @@ class Product(Likelihood):
         )
 
 
-class Reparametrised(Likelihood):
+class Wrapper(Likelihood):
+    """A likelihood around another one, `base`, whose data, toys and expectations are its own."""
+
+    base: Likelihood
+
+    def _inside(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the points as the likelihood inside takes them."""
+        return points
+
+    @property
+    def precision(self) -> float:
+        """That of the likelihood inside."""
+        return self.base.precision
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Those of the likelihood inside."""
+        return self.base.measured
+
+    @property
+    def kinks(self) -> Mapping[str, NDArray[np.float64]]:
+        """Those of the likelihood inside."""
+        return self.base.kinks
+
+    @property
+    def has_data(self) -> bool:
+        """Whether data were given."""
+        return self.base.has_data
+
+    @property
+    def data(self) -> Any:
+        """The data of the likelihood inside."""
+        return self.base.data
+
+    def with_base(self, base: Likelihood) -> Self:
+        """Return the same around another likelihood of the same parameters."""
+        new = copy.copy(self)
+        new.base = base
+        return new
+
+    def with_data(self, data: Any) -> Self:
+        """Return the same likelihood with these data."""
+        return self.with_base(self.base.with_data(data))
+
+    def as_data(self, data: Any) -> Any:
+        """Return the data as the likelihood inside takes them."""
+        return self.base.as_data(data)
+
+    def batch(self, data: Sequence[Any]) -> Any:
+        """Return data sets as one batch of the likelihood inside."""
+        return self.base.batch(data)
+
+    def terms(self, points: NDArray[np.float64], data: Any) -> LogTerms:
+        """Return the terms of the likelihood inside."""
+        return self.base.terms(self._inside(points), data)
+
+    def expected(self, params: Params = None, **by_name: ArrayLike) -> Any:
+        """Return the expectation of the likelihood inside."""
+        return self.base.expected(self._inside(self.points(params, by_name)))
+
+    def asimov(self, params: Params = None, **by_name: ArrayLike) -> Any:
+        """Return the Asimov data of the likelihood inside."""
+        return self.base.asimov(self._inside(self.point(params, by_name)))
+
+    def simulate(self, seed: Seed, params: Params = None, **by_name: ArrayLike) -> Any:
+        """Return a pseudo-experiment of the likelihood inside."""
+        return self.base.simulate(seed, self._inside(self.point(params, by_name)))
+
+    def simulate_many(self, seed: Seed, toys: ArrayLike, params: Params = None, **by_name: ArrayLike) -> Any:
+        """Return pseudo-experiments of the likelihood inside."""
+        return self.base.simulate_many(seed, toys, self._inside(self.point(params, by_name)))
+
+
+class Weighted(Wrapper):
+    """A likelihood whose logarithm is multiplied by a weight: a term of a model that counts more or less than once."""
+
+    def __init__(self, base: Likelihood, weight: float) -> None:
+        super().__init__(base.parameters)
+        self.base, self.weight = base, weight
+
+    def terms(self, points: NDArray[np.float64], data: Any) -> LogTerms:
+        """Return the terms times the weight."""
+        inside = self.base.terms(points, data)
+        return LogTerms(kinematic=self.weight * inside.kinematic, rate=self.weight * inside.rate)
+
+    def term_gradients(self, points: NDArray[np.float64], data: Any) -> NDArray[np.float64]:
+        """Return the gradient times the weight."""
+        return self.weight * self.base.term_gradients(points, data)
+
+    def derivatives(self, points: NDArray[np.float64], data: Any) -> Derivatives:
+        """Return the derivatives times the weight."""
+        inside, w = self.base.derivatives(points, data), self.weight
+        return Derivatives(w * inside.value, w * inside.gradient, w * inside.hessian)
+
+
+class Reparametrised(Wrapper):
     """A likelihood seen through other parameters: some fixed, some under new names. Made by `fix` and `rename`."""
 
     def __init__(
@@ -183,44 +278,11 @@ class Reparametrised(Likelihood):
         return inside
 
     @property
-    def precision(self) -> float:
-        """That of the likelihood inside."""
-        return self.base.precision
-
-    @property
     def measured(self) -> tuple[str, ...]:
         """Those of the likelihood inside that are free, by their new names."""
         return tuple(
             new for i, new in zip(self._free, self.names, strict=True) if self.base.names[i] in self.base.measured
         )
-
-    @property
-    def has_data(self) -> bool:
-        """Whether data were given."""
-        return self.base.has_data
-
-    @property
-    def data(self) -> Any:
-        """The data of the likelihood inside."""
-        return self.base.data
-
-    def with_data(self, data: Any) -> Self:
-        """Return the same likelihood with these data."""
-        new = copy.copy(self)
-        new.base = self.base.with_data(data)
-        return new
-
-    def as_data(self, data: Any) -> Any:
-        """Return the data as the likelihood inside takes them."""
-        return self.base.as_data(data)
-
-    def batch(self, data: Sequence[Any]) -> Any:
-        """Return data sets as one batch of the likelihood inside."""
-        return self.base.batch(data)
-
-    def terms(self, points: NDArray[np.float64], data: Any) -> LogTerms:
-        """Return the terms of the likelihood inside."""
-        return self.base.terms(self._inside(points), data)
 
     def term_gradients(self, points: NDArray[np.float64], data: Any) -> NDArray[np.float64]:
         """Return the gradient in the free parameters."""
@@ -238,19 +300,3 @@ class Reparametrised(Likelihood):
         found = self.base.derivatives(self._inside(points), data)
         free = self._free
         return Derivatives(found.value, found.gradient[..., free], found.hessian[..., np.array(free)[:, None], free])
-
-    def expected(self, params: Params = None, **by_name: ArrayLike) -> Any:
-        """Return the expectation of the likelihood inside."""
-        return self.base.expected(self._inside(self.points(params, by_name)))
-
-    def asimov(self, params: Params = None, **by_name: ArrayLike) -> Any:
-        """Return the Asimov data of the likelihood inside."""
-        return self.base.asimov(self._inside(self.point(params, by_name)))
-
-    def simulate(self, seed: Seed, params: Params = None, **by_name: ArrayLike) -> Any:
-        """Return a pseudo-experiment of the likelihood inside."""
-        return self.base.simulate(seed, self._inside(self.point(params, by_name)))
-
-    def simulate_many(self, seed: Seed, toys: ArrayLike, params: Params = None, **by_name: ArrayLike) -> Any:
-        """Return pseudo-experiments of the likelihood inside."""
-        return self.base.simulate_many(seed, toys, self._inside(self.point(params, by_name)))

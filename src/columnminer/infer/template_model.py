@@ -10,8 +10,7 @@ import numpy as np
 
 from columnminer.errors import InputError, MissingError, UnknownNameError, did_you_mean
 from columnminer.infer.constraints import AncillaryMeasurements
-from columnminer.infer.products import Product
-from columnminer.infer.weighted import Weighted
+from columnminer.infer.products import Product, Weighted
 from columnminer.model.checks import number, unique
 from columnminer.streams import Seed, seed_sequence
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import gammaln, pdtr, xlogy
+from scipy.special import gammaln, xlogy
 
 from columnminer.errors import InputError
 from columnminer.infer.analysis_space import AnalysisSpace, volumes
@@ -24,9 +24,10 @@ from columnminer.infer.likelihood import Likelihood, Params
 from columnminer.infer.template_events import TemplateEvents
 from columnminer.infer.template_sources import Mixture, TemplateSource
 from columnminer.infer.template_sums import event_sums
+from columnminer.infer.template_toys import drawn_events
 from columnminer.infer.terms import LogTerms
 from columnminer.model.checks import choice, number, text, unique
-from columnminer.streams import Seed, key, seed_sequence, uniform
+from columnminer.streams import Seed, key, seed_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +42,6 @@ __all__ = ["SourceHistogram", "TemplateEvents", "TemplateLikelihood", "TemplateS
 
 _SECOND = 4_000_000
 """Second derivatives of coefficients held at once."""
-_DRAWS = 1_000_000
-"""Events drawn at once."""
 
 
 @dataclass(frozen=True)
@@ -318,22 +317,7 @@ class TemplateLikelihood(Likelihood):
         if (content < 0.0).any():
             msg = f"likelihood term {self.name!r}: a negative number of events of a source cannot be simulated"
             raise InputError(msg)
-        # Of independent Poisson numbers in all cells the sum is Poisson, and each event is anywhere by its share.
-        possible = np.flatnonzero(content > 0.0)
-        heights = np.cumsum(content.ravel()[possible])
-        mu = heights[-1] if len(heights) else 0.0
-        numbers = np.atleast_1d(np.asarray(toys, dtype=np.int64))[:, None]
-        n_events = _poisson_quantile(uniform(key(seed, "number"), numbers), mu)
-        n_slots = int(n_events.max(initial=0))
-        cells = np.zeros((len(numbers), n_slots), dtype=np.int32 if self.space.size < 2**31 else np.int64)
-        source = np.zeros(cells.shape, dtype=np.int16)
-        slots, stream = np.arange(n_slots), key(seed, "cell")
-        for begin in range(0, len(numbers), step := max(1, _DRAWS // max(1, n_slots))):
-            here = slice(begin, begin + step)
-            draws = uniform(stream, numbers[here], slots) * mu
-            found = possible[_find(heights, draws).clip(max=len(possible) - 1)]
-            source[here], cells[here] = np.divmod(np.where(slots < n_events[here], found, 0), self.space.size)
-        return TemplateEvents(cells, (slots < n_events).astype(np.float64), source=source)
+        return drawn_events(content, seed, np.atleast_1d(np.asarray(toys, dtype=np.int64)))
 
     def place(self, events: TemplateEvents, seed: Seed, toys: ArrayLike) -> TemplateEvents:
         """Return the toys of `simulate_many`, (n, ...), with a position for each event: anywhere in its cell."""
@@ -420,32 +404,3 @@ def _require_counts(counts: NDArray[np.float64]) -> None:
     if not (np.isfinite(counts).all() and (counts >= 0.0).all()):
         msg = "counts must be finite and not negative"
         raise InputError(msg)
-
-
-def _poisson_quantile(p: NDArray[np.float64], mu: float) -> NDArray[np.int64]:
-    """Return the least k for which the Poisson probability of at most k events is not below p."""
-    reach = 12.0 * math.sqrt(mu) + 60.0  # what is beyond has less probability than p resolves
-    k = np.arange(max(0, math.floor(mu - reach)), math.ceil(mu + reach))
-    return np.asarray(k[np.searchsorted(pdtr(k, mu), p).clip(max=len(k) - 1)])
-
-
-def _find(heights: NDArray[np.float64], draws: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return ``np.searchsorted(heights, draws, side="right")``, several times as fast where there are many draws.
-
-    A table over equal steps of the draws tells where to begin (Chen and Asau, AIIE Trans. 6 (1974) 163); what is not
-    found after two steps from there is searched for. Draws are from 0 to the last of the heights.
-    """
-    n_steps = 4 * len(heights)
-    if draws.size <= n_steps:
-        return np.asarray(np.searchsorted(heights, draws, side="right"))
-    scale = n_steps / heights[-1]
-    begin = np.arange(n_steps + 1) / scale * (1.0 - 1e-12)  # never too late, however products are rounded
-    table = np.searchsorted(heights, begin, side="right").clip(max=len(heights) - 1)
-    flat = draws.ravel()
-    found = table[(flat * scale).astype(np.int64)]
-    late = np.flatnonzero(heights[found] <= flat)
-    for _ in range(2):
-        found[late] = np.minimum(found[late] + 1, len(heights) - 1)
-        late = late[heights[found[late]] <= flat[late]]
-    found[late] = np.searchsorted(heights, flat[late], side="right")
-    return np.asarray(found.reshape(draws.shape))

@@ -284,6 +284,10 @@ def test_a_file_of_ours_is_read(tmp_path):
     assert len(points) == 8
     assert [len(batch) for batch in points[0].batches] == [8, 8, 4]
     assert points[-1].poi_expectation == 30.0
+    (tmp_path / "d.yaml").write_text(FILE + "in_common: {n_toys: 30}\n")
+    for changes, n in (({}, 30), ({"n_toys": 7}, 7)):
+        campaign = cm.Campaign.from_yaml(tmp_path / "d.yaml", model=Wimps(), **changes)
+        assert {point.settings.n_toys for point in campaign.points()} == {n}
     with pytest.raises(InputError, match="'model' is missing"):
         cm.Campaign.from_yaml(tmp_path / "c.yaml")
     with pytest.raises(InputError, match="no computations"):

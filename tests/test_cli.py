@@ -252,6 +252,8 @@ def test_toys_of_a_campaign_are_made_fitted_and_summed_up(outputs, tmp_path, cal
     assert sorted(p.name for p in (tmp_path / "alea").iterdir()) == ["toymc_c_ll_0.0.ii.h5", "toymc_c_ll_0.02.ii.h5"]
     status, again, err = call("toys", "campaign.yaml", "--quiet", "--workers", "2")
     assert (status, again, err) == (0, out, ""), "what is there is kept"
+    status, _, _ = call("toys", "campaign.yaml", "--quiet", "--n-toys", "4", "--out", "few.zarr")
+    assert (status, [len(point) for point in CampaignResults("few.zarr")]) == (0, [4, 4])
     status, _, err = call("toys", "campaign.yaml", "--seed", "7")
     assert status == 2
     assert "seed: 0 there, 7 asked for" in err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 
 import pytest
 from analytic_store import analytic_store
@@ -76,13 +75,10 @@ def test_only_missing_batches_are_submitted(file, tmp_path):
 
 def test_a_running_configuration_of_alea_is_submitted(shared, tmp_path, capsys):
     """For debugging: the script of the first job is printed, and that job alone is run."""
-    folder = tmp_path / "configs"
-    shutil.copytree(shared / "alea" / "configs", folder)
-    shutil.copytree(shared / "alea" / "templates", tmp_path / "templates")
-    running = folder / "unbinned_wimp_running.yaml"
-    running.write_text(running.read_text().replace("n_mc: 5000", "n_mc: 80"))
-    submission = submit_campaign(running, tmp_path / "r.zarr", "local", computation="discovery_power", debug=True)
-    assert "--computation discovery_power" in capsys.readouterr().out
+    running = shared / "alea" / "configs" / "unbinned_wimp_running.yaml"
+    options = {"computation": "discovery_power", "n_toys": 4, "debug": True}
+    submission = submit_campaign(running, tmp_path / "r.zarr", "local", **options)
+    assert "--computation discovery_power --n-toys 4 --batches 0:0" in capsys.readouterr().out
     assert [state.state for state in job_states(tmp_path / "r.zarr.jobs")][:1] == ["finished"]
     assert submission.jobs[0].tasks[0].output.is_dir()
     assert len(list((tmp_path / "r.zarr.parts").glob("*/*"))) == 1

@@ -166,6 +166,7 @@ def _running(workers: int, scheduler: str | None, *, quiet: bool) -> Iterator[Ru
 @click.option("--computation", help="Which computation of a running configuration of alea.  [default: discovery_power]")
 @click.option("--out", type=_PATH, help="Store of the results.  [default: the name of the file, with .zarr]")
 @click.option("--seed", type=click.IntRange(min=0), help="In place of the seed of the file.")
+@click.option("--n-toys", type=click.IntRange(min=1), help="Toys at each point, in place of the number in the file.")
 @click.option("--alea", "alea_folder", type=_PATH, help="Folder for the results as HDF5 files in the layout of alea.")
 @click.option("--no-resume", is_flag=True, help="Start afresh, in place of what an earlier run has left.")
 @click.option(
@@ -185,6 +186,7 @@ def toys(
     computation: str | None,
     out: Path | None,
     seed: int | None,
+    n_toys: int | None,
     alea_folder: Path | None,
     submit: str | None,
     combine: int | None,
@@ -212,9 +214,9 @@ def toys(
     where = Path(f"{campaign.stem}{'' if computation is None else f'_{computation}'}.zarr") if out is None else out
     if submit is not None:
         flags = {"redo": no_resume, "debug": debug, "dry_run": dry_run, "workers": workers, "combine": combine}
-        _submit(campaign, where, submit, resources, computation=computation, seed=seed, **flags)
+        _submit(campaign, where, submit, resources, computation=computation, seed=seed, n_toys=n_toys, **flags)
         return
-    plan = Campaign.from_yaml(campaign, computation=computation)
+    plan = Campaign.from_yaml(campaign, computation=computation, **({} if n_toys is None else {"n_toys": n_toys}))
     if batches is not None:
         _run_batches(plan, where, batches, seed)
         return

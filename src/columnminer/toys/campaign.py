@@ -121,7 +121,8 @@ class Campaign:
             raise InputError(msg)
         config = read_document(path, CampaignConfig)
         if changes:
-            config = check_values({**config.given(), **changes}, CampaignConfig, str(path))
+            common = {name: value for name, value in config.in_common.items() if name not in changes}
+            config = check_values({**config.given(), "in_common": common, **changes}, CampaignConfig, str(path))
         campaign = cls.__new__(cls)
         campaign.threshold_function = None
         campaign._set(config, model, path.parent, str(path))  # noqa: SLF001 - its own

@@ -52,6 +52,7 @@ def submit_campaign(
     *,
     computation: str | None = None,
     seed: int | None = None,
+    n_toys: int | None = None,
     redo: bool = False,
     resources: Resources | None = None,
     combine: int | None = None,
@@ -63,6 +64,8 @@ def submit_campaign(
     ----------
     file, computation, seed
         The campaign, as for `Campaign.from_yaml` and `run_campaign`.
+    n_toys
+        Toys at each point, in place of the number in the file.
     out
         The store of results. Parts are left in ``<out>.parts``, job scripts and logs in ``<out>.jobs``.
     system
@@ -84,14 +87,15 @@ def submit_campaign(
     path, store = Path(file).absolute(), Path(out).absolute()
     said = alea_job_options(system, read_mapping(path).get(f"{system}_configurations"))
     asked = said.resources if resources is None else resources
-    parts = open_batches(
-        Campaign.from_yaml(path, computation=computation), store, seed=seed, resume=not redo, replace=redo
-    )
+    changes = {} if n_toys is None else {"n_toys": n_toys}
+    campaign = Campaign.from_yaml(path, computation=computation, **changes)
+    parts = open_batches(campaign, store, seed=seed, resume=not redo, replace=redo)
     # The same Python as here; in a container, what is installed there.
     program = ["columnminer"] if asked.container else [sys.executable, "-m", "columnminer.cli"]
     common = [*program, "toys", str(path), "--out", str(store), "--quiet"]
     common += [] if computation is None else ["--computation", computation]
     common += [] if seed is None else ["--seed", str(seed)]
+    common += [] if n_toys is None else ["--n-toys", str(n_toys)]
     # One process makes the batches of a job, in order: it is done when the last one that was missing is there.
     together = said.combine if combine is None else combine
     tasks = []

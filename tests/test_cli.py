@@ -291,6 +291,8 @@ def test_thresholds_of_toys_lead_to_intervals(outputs, tmp_path, call, monkeypat
     assert call("toys", "ours.yaml", "--quiet")[0] == call("toys", "theirs.yaml", "--quiet")[0] == 0
     intervals = [CampaignResults(f"{name}.zarr")[1].intervals for name in ("ours", "theirs")]
     np.testing.assert_allclose(*intervals, rtol=1e-6)
+    assert call("inspect", "ours.json")[1].strip() in out
+    assert "for central intervals" in call("inspect", "theirs.json")[1]
     status, _, err = call("thresholds", "toys.zarr", "x.json", "--hypothesis", "treu")
     assert (status, err.count("\n")) == (2, 1)
     assert "the hypothesis 'treu'. Did you mean 'true'" in err

@@ -216,7 +216,8 @@ def toys(
         flags = {"redo": no_resume, "debug": debug, "dry_run": dry_run, "workers": workers, "combine": combine}
         _submit(campaign, where, submit, resources, computation=computation, seed=seed, n_toys=n_toys, **flags)
         return
-    plan = Campaign.from_yaml(campaign, computation=computation, **({} if n_toys is None else {"n_toys": n_toys}))
+    changes: dict[str, Any] = {} if n_toys is None else {"n_toys": n_toys}
+    plan = Campaign.from_yaml(campaign, computation=computation, **changes)
     if batches is not None:
         _run_batches(plan, where, batches, seed)
         return
@@ -327,7 +328,7 @@ def jobs(folder: Path) -> None:
 @columnminer.command()
 @click.argument("path", type=_PATH)
 def inspect(path: Path) -> None:
-    """Describe a store, samples, an estimator, a set-up, event files, an analysis or a MadMiner file."""
+    """Describe a store, samples, an estimator, a set-up, event files, an analysis, thresholds or a MadMiner file."""
     from columnminer.pipeline.describe import describe  # noqa: PLC0415
 
     _print(describe(path))

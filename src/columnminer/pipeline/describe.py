@@ -25,12 +25,15 @@ from columnminer.pipeline.tables import (
     parameter_table,
     sample_table,
     sampling_table,
+    threshold_table,
 )
 from columnminer.show.report import Table
 from columnminer.store.eventstore import EVENTS_FORMAT, EventStore
 from columnminer.store.madminer import load_madminer_setup
 from columnminer.store.samplestore import SAMPLES_FORMAT, SampleStore
+from columnminer.toys.neyman import NeymanThresholds
 from columnminer.toys.results import TOYS_FORMAT, CampaignResults
+from columnminer.toys.threshold_files import holds_thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +59,9 @@ def describe(path: Path) -> list[Table]:
     if path.is_dir():
         return _folder(path)
     if path.suffix == ".json":
-        return _setup(Setup.load(path))
+        return (
+            [threshold_table(NeymanThresholds.from_json(path))] if holds_thresholds(path) else _setup(Setup.load(path))
+        )
     if path.suffix in {".h5", ".hdf5"}:
         return [_facts("MadMiner file.", {"file": path.name}), *_setup(load_madminer_setup(path))]
     return _events(path)

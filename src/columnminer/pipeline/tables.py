@@ -259,8 +259,11 @@ def threshold_table(thresholds: NeymanThresholds) -> Table:
     rows = [
         [
             ", ".join(f"{name} = {value:.6g}" for name, value in (*curve.conditions.items(), (thresholds.name, at))),
-            f"{curve.toys[i]}",
-            *(f"{t:.4g} ± {e:.2g}" for t, e in zip(curve.thresholds[:, i], curve.errors[:, i], strict=True)),
+            f"{curve.toys[i] or 'unknown'}",
+            *(
+                f"{t:.4g}" if np.isnan(e) else f"{t:.4g} ± {e:.2g}"
+                for t, e in zip(curve.thresholds[:, i], curve.errors[:, i], strict=True)
+            ),
         ]
         for curve in thresholds.curves
         for i, at in enumerate(curve.values.tolist())

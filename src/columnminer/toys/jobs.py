@@ -87,7 +87,7 @@ def submit_campaign(
     path, store = Path(file).absolute(), Path(out).absolute()
     said = alea_job_options(system, read_mapping(path).get(f"{system}_configurations"))
     asked = said.resources if resources is None else resources
-    changes = {} if n_toys is None else {"n_toys": n_toys}
+    changes: dict[str, Any] = {} if n_toys is None else {"n_toys": n_toys}
     campaign = Campaign.from_yaml(path, computation=computation, **changes)
     parts = open_batches(campaign, store, seed=seed, resume=not redo, replace=redo)
     # The same Python as here; in a container, what is installed there.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from columnminer.infer.intervals import Kind
 
-__all__ = ["alea_key", "read_thresholds", "write_thresholds"]
+__all__ = ["alea_key", "holds_thresholds", "read_thresholds", "write_thresholds"]
 
 _FORMAT, _VERSION = "columnminer thresholds", 1
 
@@ -78,6 +78,18 @@ def read_thresholds(path: Path | str, *, kind: Kind | None = None, dof: int | No
             msg = f"{path} holds thresholds of {name} {getattr(found, name)!r}, not {wanted!r}"
             raise InputError(msg)
     return found
+
+
+def holds_thresholds(path: Path | str) -> bool:
+    """Return whether a file looks like thresholds, ours or alea's."""
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        return False
+    if not isinstance(document, Mapping) or document.get("format") == _FORMAT:
+        return isinstance(document, Mapping)
+    entries = list(document.values())
+    return bool(entries) and all(isinstance(entry, Mapping) and "hashed_keys" in entry for entry in entries)
 
 
 def alea_key(hashed_keys: Mapping[str, Any]) -> str:

@@ -149,6 +149,16 @@ def test_real_data_are_stored_beside_toys(wimps, data, tmp_path):
     assert best.by_name == cm.fit(wimps.with_data(observed)).by_name
 
 
+def test_recorded_events_need_no_source(wimps, data, tmp_path):
+    toy = read_datasets(data / "alea" / "alea_toydata.ii.h5")[0]
+    observed = {name: toy[name][["cs1", "cs2"]] for name in ("sr0", "sr1")}
+    store_real_data(tmp_path / "data.h5", wimps, observed)
+    (back,) = read_toys(tmp_path / "data.h5", wimps)
+    assert back["sr1"].dtype.names == ("cs1", "cs2", "source")
+    assert (back["sr1"]["source"] == -1).all()
+    assert wimps.log_likelihood(None, back) == wimps.log_likelihood(None, observed)
+
+
 def test_real_data_of_something_else_are_refused(wimps, tmp_path):
     good = np.zeros(1, dtype=[("cs1", float), ("cs2", float), ("source", int)])
     with pytest.raises(InputError, match="sr0, sr1"):

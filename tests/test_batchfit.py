@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from analytic_likelihoods import Curve, Gaussian, OnOff, kinked
 from scipy.stats import kstest, norm
 from wimp_templates import wimps
 
+from columnminer import load_alea
 from columnminer.errors import InputError, MissingError, UnknownNameError
 from columnminer.infer.batches import pick, stack
 from columnminer.infer.batchfit import fit_batch, signal_estimate
@@ -17,6 +19,7 @@ from columnminer.infer.fit import maximise
 from columnminer.infer.templates import TemplateLikelihood, TemplateSource
 from columnminer.model.parameters import Parameter
 
+ALEA = Path(__file__).parent / "data" / "alea"
 COVARIANCE = np.array([[0.04, 0.03], [0.03, 0.25]])
 
 
@@ -32,6 +35,7 @@ MODELS = {
     "kinks by differences": (kinked(analytic=False), {"shape": -0.9}),
     "a truth at the last kink": (kinked(), {"shape": 2.0, "rate": 0.1}),
     "templates": (wimps(), {"mu": 0.5}),
+    "two terms of alea": (load_alea(ALEA / "configs" / "search.yaml"), {"signal_rate_multiplier": 5.0}),
 }
 
 
@@ -39,7 +43,7 @@ MODELS = {
 def test_batched_fits_are_those_of_minuit_toy_by_toy(name):
     """Of a likelihood with kinks iminuit may find a lesser maximum."""
     model, truth = MODELS[name]
-    data = model.simulate_many(3, np.arange(8 if name == "templates" else 25), truth)
+    data = model.simulate_many(3, np.arange(8 if name in {"templates", "two terms of alea"} else 25), truth)
     fits = fit_batch(model, data)
     assert fits.converged.all()
     assert fits.fallback_share == 0.0
@@ -53,7 +57,8 @@ def test_batched_fits_are_those_of_minuit_toy_by_toy(name):
     assert (more >= -1e-6).all()
     same = more < 1e-6
     assert same.mean() >= (0.8 if model.kinks else 1.0)
-    off = np.abs(fits.values - [single.values for single in singles])[same]
+    values = [[single.by_name[parameter] for parameter in model.names] for single in singles]
+    off = np.abs(fits.values - values)[same]
     assert (off < 1e-3 * np.where(fits.held, np.inf, fits.errors)[same]).all()
 
 

@@ -189,7 +189,8 @@ def store_real_data(
     model
         Whose terms they are of.
     data
-        Data of each term, by name or in the order of the terms: structured arrays with the fields of its toys.
+        Data of each term, by name or in the order of the terms: structured arrays with the fields of its toys. Where
+        there is no ``source``, which nobody knows of recorded events, it becomes -1.
 
     Raises
     ------
@@ -197,14 +198,20 @@ def store_real_data(
         If the data are not those of the model's terms.
     """
     names = [name for name in model.term_names if name != ANCILLARY]
-    given = dict(data) if isinstance(data, Mapping) else dict(zip(names, data, strict=False))
+    given: dict[str, Any] = dict(data) if isinstance(data, Mapping) else dict(zip(names, data, strict=False))
     if list(given) != names or len(given) != len(data):
         msg = f"{path}: data are needed for the terms {', '.join(names)}, not for {', '.join(given) or 'none'}"
         raise InputError(msg)
     pattern = datasets_of(model, model.simulate(0))
     for name in names:
-        fields, wanted = _array(given[name], name).dtype.names, _array(pattern[name], name).dtype.names
-        if fields != wanted:
+        table, like = _array(given[name], name), _array(pattern[name], name)
+        fields, wanted = table.dtype.names, like.dtype.names
+        if fields is not None and (*fields, "source") == wanted:
+            given[name] = {
+                **{field: table[field] for field in fields},
+                "source": np.full(len(table), -1, like["source"].dtype),
+            }
+        elif fields != wanted:
             msg = f"{path}: data of {name!r} have the fields {fields}, its toys {wanted}"
             raise InputError(msg)
     nominal = {p.name: p.nominal for p in sorted(model.factors[-1].parameters, key=lambda p: p.name)}

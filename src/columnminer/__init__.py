@@ -61,10 +61,13 @@ if TYPE_CHECKING:
         WeightVariation,
     )
     from columnminer.observe.detector import Detector
+    from columnminer.observe.luminosity import LuminosityMask
     from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
+    from columnminer.observe.polynomial_histogram import PolynomialHistogram
     from columnminer.observe.selection import Selection
     from columnminer.observe.smearing import Resolution
     from columnminer.processing import process
+    from columnminer.processor import EventProcessor, fileset
     from columnminer.sample.cross_sections import cross_sections
     from columnminer.sample.sampling import (
         sample_density,
@@ -77,6 +80,7 @@ if TYPE_CHECKING:
     from columnminer.sample.variations import sample_variation
     from columnminer.schema import EventBatch
     from columnminer.show.report import write_report
+    from columnminer.store.chunks import publish
     from columnminer.store.combine import combine
     from columnminer.store.directions import find_directions, reduce_directions
     from columnminer.store.eventstore import EventStore
@@ -105,7 +109,11 @@ _NAMES = {
     "columnminer.observe.observables": ("Cut", "DefaultObservables", "Efficiency", "Observable"),
     "columnminer.observe.selection": ("Selection",),
     "columnminer.observe.smearing": ("Resolution",),
+    "columnminer.observe.luminosity": ("LuminosityMask",),
+    "columnminer.observe.polynomial_histogram": ("PolynomialHistogram",),
     "columnminer.processing": ("process",),
+    "columnminer.processor": ("EventProcessor", "fileset"),
+    "columnminer.store.chunks": ("publish",),
     "columnminer.store.combine": ("combine",),
     "columnminer.store.directions": ("find_directions", "reduce_directions"),
     "columnminer.store.eventstore": ("EventStore",),
@@ -177,6 +185,7 @@ __all__ = [
     "Efficiency",
     "Ensemble",
     "EventBatch",
+    "EventProcessor",
     "EventStore",
     "FisherInformation",
     "Grid",
@@ -184,6 +193,7 @@ __all__ = [
     "Information",
     "Likelihood",
     "Limits",
+    "LuminosityMask",
     "Metric",
     "MorphingRatioEstimator",
     "NeuralLikelihood",
@@ -192,6 +202,7 @@ __all__ = [
     "PDFUncertainty",
     "Parameter",
     "ParameterSpace",
+    "PolynomialHistogram",
     "PyhfLikelihood",
     "QuadraticRatioEstimator",
     "RateLikelihood",
@@ -220,6 +231,7 @@ __all__ = [
     "expected_limits",
     "export_madminer",
     "export_onnx",
+    "fileset",
     "find_directions",
     "fisher_information",
     "fit",
@@ -238,6 +250,7 @@ __all__ = [
     "product_prior",
     "profile",
     "project",
+    "publish",
     "pyhf_modifier_set",
     "reduce_directions",
     "sample_density",

@@ -1,9 +1,9 @@
 """Reading NanoAOD (https://cms-nanoaod.github.io), CMS's flat ROOT files, through uproot and coffea's NanoEvents.
 
-Events have all of their own fields (``events.Jet`` with coffea's behaviours), for functions of the user, and beside them
-``e mu tau j a met`` (Electron, Muon, Tau, Jet, Photon, MET), for expressions. Columns are read when they are used, and
-then for all events of the range that one task has. The weights are in `nanoaod_weights`; what was generated for the file
-(genEventSumw) is in its Runs tree.
+Events have all of their own fields (``events.Jet`` with coffea's behaviours), for functions of the user, and beside
+them ``e mu tau j a met`` (Electron, Muon, Tau, Jet, Photon, MET), for expressions. Columns are read when they are used,
+and then for all events of the range that one task has. The weights are in `nanoaod_weights`; what was generated for the
+file (genEventSumw) is in its Runs tree.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class NanoAODReader:
     def batches(self, size: int = 20_000, skip: int = 0) -> Iterator[EventBatch]:
         """Yield the events in order, `size` at a time, passing over the first `skip`.
 
-        Columns of the events are read when they are first used, so that a damaged one is found then; see `root.reading`.
+        Columns of the events are read when they are first used: a damaged one is found then, see `root.reading`.
 
         Raises
         ------
@@ -152,7 +152,7 @@ def nano_batch(
     if not objects and met is None:
         msg = (
             f"{source}: events hold none of the collections of NanoAOD ({', '.join(COLLECTIONS.values())}, "
-            f"{MISSING_MOMENTA[0]}), but {', '.join(held[:8]) or 'nothing'}: was another schema than NanoAODSchema used?"
+            f"{MISSING_MOMENTA[0]}), but {', '.join(held[:8]) or 'nothing'}: is the schema NanoAODSchema?"
         )
         raise FileFormatError(msg)
     with readable(source, first_event, first_event + len(events)):
@@ -161,7 +161,8 @@ def nano_batch(
             momenta = events[collection]
             events = ak.with_field(events, momenta[[f for f in MOMENTUM if f in ak.fields(momenta)]], name)
         if met is not None:
-            events = ak.with_field(events, events[met][[f for f in ("pt", "phi") if f in ak.fields(events[met])]], "met")
+            momenta = events[met]
+            events = ak.with_field(events, momenta[[f for f in ("pt", "phi") if f in ak.fields(momenta)]], "met")
     return EventBatch(events, values, tuple(wanted), first_event, source)
 
 

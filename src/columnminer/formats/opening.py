@@ -37,7 +37,7 @@ def open_reader(
     weights
         Weights that are needed: a reader that finds them one by one leaves out the others. None: all.
     weight_names
-        Names of the weights at other benchmarks in the order of the file, for formats that need not name them (NanoAOD).
+        Names of the weights at other benchmarks in the order of the file, where it need not name them (NanoAOD).
 
     Raises
     ------
@@ -56,7 +56,8 @@ def open_reader(
             trees = tree_names(file)
         if "Events" in trees:
             return NanoAODReader(path, digest=digest, weights=weights, weight_names=weight_names)
-        msg = f"{path}: a ROOT file without a tree of events that is known (NanoAOD: Events): {', '.join(trees) or 'empty'}"
+        held = ", ".join(trees) or "nothing"
+        msg = f"{path}: a ROOT file without a tree of events that is known (NanoAOD: Events): it holds {held}"
         raise FileFormatError(msg)
     msg = f"{path}: no event file of a known format (LHE, plain or gzip; NanoAOD); it begins with {start[:30]!r}"
     raise FileFormatError(msg)

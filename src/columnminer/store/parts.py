@@ -18,6 +18,7 @@ import numpy as np
 import zarr
 
 from columnminer.errors import OutputExistsError
+from columnminer.formats.reader import Generated
 from columnminer.store.arrays import write_arrays
 from columnminer.store.commit import read_json, staged, write_json
 
@@ -27,7 +28,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["PartInfo", "committed_part", "committed_parts", "discard_parts", "open_parts", "read_part", "require_same", "write_part"]
+__all__ = [
+    "PartInfo",
+    "committed_part",
+    "committed_parts",
+    "discard_parts",
+    "open_parts",
+    "read_part",
+    "require_same",
+    "write_part",
+]
 
 CONFIGURATION = "configuration.json"
 
@@ -65,6 +75,11 @@ class PartInfo:
     last: bool = False
     size: int = 0
     sha256: str = ""
+
+    @property
+    def generated(self) -> Generated:
+        """What was generated in its range."""
+        return Generated(self.n_generated, self.sum_weights, self.sum_squared_weights)
 
 
 def open_parts(folder: Path, configuration: Mapping[str, Any], *, resume: bool, replace: bool) -> Path:

@@ -19,7 +19,7 @@ import numpy as np
 from columnminer.errors import FileFormatError, InputError
 from columnminer.formats.nanoaod_weights import NanoWeights
 from columnminer.formats.reader import Generated, SourceInfo
-from columnminer.formats.root import opened, readable, tree_names
+from columnminer.formats.root import open_root, opened, readable, tree_names
 from columnminer.schema import EventBatch
 
 if TYPE_CHECKING:
@@ -103,13 +103,13 @@ class NanoAODReader:
             msg = f"batches need a positive size and a skip that is not negative, not {size} and {skip}"
             raise InputError(msg)
         step = max(RANGE // size, 1) * size
-        with opened(self.path) as file:
-            info, weights = self._look(file)
-            wanted = info.weight_names if self._wanted is None else tuple(self._wanted)
-            for start in range(skip, info.n_events or 0, step):
-                events = self._events(file, start, start + step)
-                for first in range(0, len(events), size):
-                    yield nano_batch(events[first : first + size], weights, wanted, start + first, self.path)
+        file = open_root(self.path)  # columns may be read later than the generator lives
+        info, weights = self._look(file)
+        wanted = info.weight_names if self._wanted is None else tuple(self._wanted)
+        for start in range(skip, info.n_events or 0, step):
+            events = self._events(file, start, start + step)
+            for first in range(0, len(events), size):
+                yield nano_batch(events[first : first + size], weights, wanted, start + first, self.path)
         if self._digest:
             with Path(self.path).open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256")

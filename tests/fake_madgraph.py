@@ -12,13 +12,16 @@ import gzip
 import json
 import re
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from columnminer.generate.drellyan import DrellYan
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 N_EVENTS = 60
 
-_PROGRAM = '''#!{python}
+_PROGRAM = """#!{python}
 import gzip, json, os, re, shutil, signal, subprocess, sys, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
@@ -139,7 +142,7 @@ else:
         text = file.read()
     with gzip.open(path, "wt") as file:
         file.write(reweight(".", text, before))
-'''
+"""
 
 
 def install(folder: Path, behaviour: dict[str, str] | None = None) -> Path:
@@ -171,5 +174,5 @@ def started(folder: Path) -> list[list[object]]:
 def without_weights(path: Path) -> bytes:
     """Take the weights out of an event file, and return its bytes."""
     text = gzip.decompress(path.read_bytes()).decode()
-    path.write_bytes(gzip.compress(re.sub(r'<(wgt|weight) id=.*\n', "", text).encode()))
+    path.write_bytes(gzip.compress(re.sub(r"<(wgt|weight) id=.*\n", "", text).encode()))
     return path.read_bytes()

@@ -19,7 +19,6 @@ from fake_madgraph import N_EVENTS, behave, started
 import columnminer as cm
 from columnminer.errors import GeneratorError, InputError, MissingError, OutputExistsError, TaskError, UnknownNameError
 from columnminer.formats.lhe import LHEReader
-from columnminer.generate.madgraph_log import MadGraphLog
 
 DRELL_YAN = cm.DrellYan()
 SETUP = DRELL_YAN.setup()
@@ -31,8 +30,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def madgraph(installation: Path, tmp_path: Path) -> cm.MadGraph:
-    shutil.copytree(installation, tmp_path / "mg5")
+def mg5(installation: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(installation, tmp_path / "mg5"))
+
+
+@pytest.fixture
+def madgraph(mg5: Path, tmp_path: Path) -> cm.MadGraph:
     return cm.MadGraph(tmp_path / "mg5", SETUP, temp_directory=tmp_path / "temporary", timeout=60)
 
 
@@ -76,7 +79,8 @@ def test_events_of_one_run_become_a_store(madgraph: cm.MadGraph, cards: dict[str
     assert LHEReader(run.path).info().weight_names[1:] == SETUP.benchmark_names[1:]
     (sample,) = made.samples
     assert (sample.benchmark, sample.name, sample.files) == ("sm", "sm", made.paths)
-    store = cm.process([sample], SETUP, DRELL_YAN.selection(), tmp_path / "events.zarr", progress=False)
+    selection = cm.Selection(observables=DRELL_YAN.observables)
+    store = cm.process([sample], SETUP, selection, tmp_path / "events.zarr", progress=False)
     assert len(store) == 50
     assert store.xsec("sm").value == pytest.approx(run.cross_section)
     assert list((tmp_path / "temporary").iterdir()) == []
@@ -156,10 +160,10 @@ def test_showers_and_orders(
     assert run.showered.name == "tag_1_pythia8_events.hepmc.gz"
 
 
-def test_systematics_go_to_cards_and_samples(installation: Path, cards: dict[str, Path], tmp_path: Path) -> None:
+def test_systematics_go_to_cards_and_samples(mg5: Path, cards: dict[str, Path], tmp_path: Path) -> None:
     systematics = [cm.ScaleUncertainty("scale"), cm.NormalisationUncertainty("rate", 0.1)]
     setup = cm.Setup(SETUP.space, SETUP.benchmarks, systematics)
-    madgraph = cm.MadGraph(installation, setup, temp_directory=tmp_path / "temporary")
+    madgraph = cm.MadGraph(mg5, setup, temp_directory=tmp_path / "temporary")
     options = {**cards, "progress": False}
     both = madgraph.run(**options, mg_process_directory=tmp_path / "both")
     assert both.samples[0].systematics == ("scale", "rate")
@@ -226,9 +230,7 @@ def test_a_program_that_never_ends_takes_its_children_with_it(
     pytest.fail(f"process {child} still runs")
 
 
-def test_a_process_that_cannot_be_made_says_why(
-    madgraph: cm.MadGraph, cards: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_process_that_cannot_be_made_says_why(madgraph: cm.MadGraph, cards: dict[str, Path], tmp_path: Path) -> None:
     behave(tmp_path / "mg5", {"output": "output:error"})
     options = {**cards, "mg_process_directory": tmp_path / "process", "progress": False}
     with pytest.raises(GeneratorError, match=r"(?s)MadGraph, generate: .*interrupted with error"):
@@ -318,15 +320,14 @@ def test_scripts_do_it_elsewhere(madgraph: cm.MadGraph, cards: dict[str, Path], 
     assert len(started(tmp_path / "mg5")) == 4
 
 
-def test_no_text_becomes_a_command(installation: Path, cards: dict[str, Path], tmp_path: Path) -> None:
+def test_no_text_becomes_a_command(mg5: Path, cards: dict[str, Path], tmp_path: Path) -> None:
     """Names that are commands to a shell that sees them unquoted, and cards with commands in their comments."""
     hostile = tmp_path / "a 'b\"; touch hacked; $(touch hacked) `touch hacked`"
-    for name in cards:
-        cards[name] = cards[name].rename(cards[name].with_name(f"$(touch hacked); {name}"))
+    cards = {name: path.rename(path.with_name(f"$(touch hacked); {name}")) for name, path in cards.items()}
     with cards["run_card_file"].open("a") as file:
         file.write("# $(touch hacked)\n")
     madgraph = cm.MadGraph(
-        installation, SETUP, temp_directory=tmp_path / "temporary", log_directory=hostile.with_name("$(touch hacked)")
+        mg5, SETUP, temp_directory=tmp_path / "temporary", log_directory=hostile.with_name("$(touch hacked)")
     )
     made = madgraph.run(**cards, mg_process_directory=hostile, progress=False)
     assert made.runs[0].n_events == 50
@@ -361,8 +362,7 @@ def test_folders_that_madgraph_would_hand_to_a_shell_are_refused(path: str, tmp_
         cm.MadGraph(tmp_path, SETUP, temp_directory=tmp_path / path)
 
 
-def test_the_initial_command_is_a_command(installation: Path, cards: dict[str, Path], tmp_path: Path) -> None:
-    shutil.copytree(installation, tmp_path / "mg5")
+def test_the_initial_command_is_a_command(mg5: Path, cards: dict[str, Path], tmp_path: Path) -> None:
     madgraph = cm.MadGraph(
         tmp_path / "mg5",
         SETUP,
@@ -374,10 +374,8 @@ def test_the_initial_command_is_a_command(installation: Path, cards: dict[str, P
     assert [mark for *_, mark in started(tmp_path / "mg5")] == ["42", "42"]
 
 
-def test_a_python_that_is_not_there(installation: Path, cards: dict[str, Path], tmp_path: Path) -> None:
-    madgraph = cm.MadGraph(
-        installation, SETUP, temp_directory=tmp_path / "temporary", python_executable="python_of_nobody"
-    )
+def test_a_python_that_is_not_there(mg5: Path, cards: dict[str, Path], tmp_path: Path) -> None:
+    madgraph = cm.MadGraph(mg5, SETUP, temp_directory=tmp_path / "temporary", python_executable="python_of_nobody")
     with pytest.raises(GeneratorError, match="there is no program python_of_nobody"):
         madgraph.run(**cards, mg_process_directory=tmp_path / "process", progress=False)
 
@@ -429,14 +427,12 @@ def test_weights_are_added_to_events(madgraph: cm.MadGraph, cards: dict[str, Pat
 
 
 def test_reweighting_in_a_process_folder_of_madgraph_itself(madgraph: cm.MadGraph, tmp_path: Path) -> None:
-    folder = tmp_path / "MG_process"
-    folder.mkdir()
-    commands = folder.parent / "commands"
+    commands = tmp_path / "commands"
     commands.write_text("output made\n")
     subprocess.run([tmp_path / "mg5" / "bin" / "mg5_aMC", commands], cwd=tmp_path, check=True, capture_output=True)
-    (tmp_path / "made" / "Events" / "run_07").mkdir()
-    DRELL_YAN.write_lhe(tmp_path / "made" / "Events" / "run_07" / "unweighted_events.lhe.gz", 5)
     path = tmp_path / "made" / "Events" / "run_07" / "unweighted_events.lhe.gz"
+    path.parent.mkdir()
+    DRELL_YAN.write_lhe(path, 5)
     bare = fake_madgraph.without_weights(path)
     assert LHEReader(path).info().weight_names[1:] == ()
     prepared = madgraph.reweight_existing_sample(tmp_path / "made", "run_07", "sm", only_prepare_script=True)
@@ -447,46 +443,6 @@ def test_reweighting_in_a_process_folder_of_madgraph_itself(madgraph: cm.MadGrap
         madgraph.reweight_existing_sample(tmp_path / "made", "run_08", "sm")
     with pytest.raises(InputError, match="no name of a run"):
         madgraph.reweight_existing_sample(tmp_path / "made", "run_07/../run_07", "sm")
-
-
-# The log
-
-
-def test_logs_are_followed() -> None:
-    log = MadGraphLog()
-    said = {
-        "\x1b[1;34mINFO:  Idle: 5,  Running: 2,  Completed: 13 [ 1m 2s ] \x1b[0m": "13 of 20 jobs completed",
-        "     Cross-section :   0.001037 +- 3.345e-06 pb": None,
-        "     Nb of events :  10000": "10000 events generated",
-        "launch --rwgt_name=neg_w": "weights of benchmark neg_w",
-        "INFO: Event nb 3000 4.3s ": "weights of benchmark neg_w: 3000 of 10000 events",
-        "INFO: relative error on the cross section": None,
-        "": None,
-    }
-    for line, expected in said.items():
-        assert log.follow(line) == expected
-    assert log.faults == []
-    assert "relative error" in log.complaint
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        'Command "generate_events run_01" interrupted with error:',
-        "ModuleNotFoundError: No module named 'six'",
-        "\x1b[1;31mCRITICAL: Fail to set the width\x1b[0m",
-        "make[1]: *** [driver.o] Error 1",
-        "Traceback (most recent call last):",
-        "/tmp/run_01.sh: line 12: gfortran: command not found",
-    ],
-)
-def test_faults_are_recognised(line: str) -> None:
-    log = MadGraphLog()
-    for each in ["INFO: fine", line, *[f"and {i}" for i in range(8)], "INFO: fine again"]:
-        log.follow(each)
-    assert log.faults[0] in line
-    assert log.faults[1:] == ["and 0", "and 1", "and 2", "and 3"]
-    assert "INFO" not in log.complaint
 
 
 @pytest.mark.peer

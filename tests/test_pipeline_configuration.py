@@ -87,7 +87,7 @@ def arguments(*callables):
                 RatioEstimator.fit,
                 TrainingOptions,
             ),
-            "kind ensemble calibration",
+            "kind ensemble calibration variations",
             "self settings samples validation progress checkpoint options device",
         ),
         (

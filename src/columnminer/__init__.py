@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from columnminer.generate.drellyan import DrellYan
     from columnminer.generate.madgraph import MadGraph
     from columnminer.infer.adaptive import AdaptiveHistograms
+    from columnminer.infer.alea import load_alea
     from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
+    from columnminer.infer.batchfit import fit_batch, signal_estimate
+    from columnminer.infer.batchintervals import interval_batch
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
     from columnminer.infer.geometry import distance_contours, geodesics
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
     from columnminer.infer.metric import Metric
     from columnminer.infer.neural import NeuralLikelihood
+    from columnminer.infer.own import StatisticalModel
     from columnminer.infer.profiles import profile, project
     from columnminer.infer.projection import ScoreProjection
     from columnminer.infer.pyhf_likelihood import PyhfLikelihood
@@ -85,6 +89,14 @@ if TYPE_CHECKING:
     from columnminer.store.madminer_write import export_madminer, save_madminer_setup
     from columnminer.store.samples import Sample
     from columnminer.store.samplestore import SampleStore
+    from columnminer.toys.belts import belt, poisson_belt, poisson_interval
+    from columnminer.toys.campaign import Campaign
+    from columnminer.toys.coverage import coverage
+    from columnminer.toys.discovery import discovery_power, toy_significance
+    from columnminer.toys.neyman import NeymanThresholds
+    from columnminer.toys.results import CampaignResults
+    from columnminer.toys.runner import run_campaign
+    from columnminer.toys.sensitivity import sensitivity
 
 _NAMES = {
     "columnminer.errors": ("ColumnMinerError", "ColumnMinerWarning"),
@@ -143,11 +155,15 @@ _NAMES = {
     "columnminer.learn.madminer": ("import_madminer_estimator",),
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.learn.information": ("Information",),
+    "columnminer.infer.batchfit": ("fit_batch", "signal_estimate"),
+    "columnminer.infer.batchintervals": ("interval_batch",),
     "columnminer.infer.fit": ("fit",),
+    "columnminer.infer.own": ("StatisticalModel",),
     "columnminer.infer.histfactory": ("to_workspace", "write_workspace"),
     "columnminer.infer.geometry": ("distance_contours", "geodesics"),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
     "columnminer.infer.adaptive": ("AdaptiveHistograms",),
+    "columnminer.infer.alea": ("load_alea",),
     "columnminer.infer.asymptotics": ("cls_limit", "cls_values", "discovery"),
     "columnminer.infer.intervals": ("confidence_interval",),
     "columnminer.infer.profiles": ("profile", "project"),
@@ -159,6 +175,14 @@ _NAMES = {
     "columnminer.infer.pyhf_likelihood": ("PyhfLikelihood",),
     "columnminer.infer.pyhf_modifiers": ("pyhf_modifier_set",),
     "columnminer.infer.rate": ("RateLikelihood",),
+    "columnminer.toys.belts": ("belt", "poisson_belt", "poisson_interval"),
+    "columnminer.toys.coverage": ("coverage",),
+    "columnminer.toys.discovery": ("discovery_power", "toy_significance"),
+    "columnminer.toys.neyman": ("NeymanThresholds",),
+    "columnminer.toys.sensitivity": ("sensitivity",),
+    "columnminer.toys.campaign": ("Campaign",),
+    "columnminer.toys.results": ("CampaignResults",),
+    "columnminer.toys.runner": ("run_campaign",),
     "columnminer.show.report": ("write_report",),
 }
 
@@ -167,6 +191,8 @@ _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 __all__ = [
     "AdaptiveHistograms",
     "Benchmark",
+    "Campaign",
+    "CampaignResults",
     "ColumnMinerError",
     "ColumnMinerWarning",
     "Coupling",
@@ -190,6 +216,7 @@ __all__ = [
     "Metric",
     "MorphingRatioEstimator",
     "NeuralLikelihood",
+    "NeymanThresholds",
     "NormalisationUncertainty",
     "Observable",
     "PDFUncertainty",
@@ -208,16 +235,20 @@ __all__ = [
     "Selection",
     "SelectionVariation",
     "Setup",
+    "StatisticalModel",
     "WeightVariation",
     "__version__",
+    "belt",
     "calibrate",
     "check",
     "cls_limit",
     "cls_values",
     "combine",
     "confidence_interval",
+    "coverage",
     "cross_sections",
     "discovery",
+    "discovery_power",
     "distance_contours",
     "event_information",
     "expected_limits",
@@ -226,23 +257,29 @@ __all__ = [
     "find_directions",
     "fisher_information",
     "fit",
+    "fit_batch",
     "fixed_points",
     "flat_prior",
     "gaussian_prior",
     "geodesics",
     "import_madminer",
     "import_madminer_estimator",
+    "interval_batch",
     "learn_variations",
+    "load_alea",
     "load_estimator",
     "load_madminer_setup",
     "observed_limits",
     "open_reader",
+    "poisson_belt",
+    "poisson_interval",
     "process",
     "product_prior",
     "profile",
     "project",
     "pyhf_modifier_set",
     "reduce_directions",
+    "run_campaign",
     "sample_density",
     "sample_double_ratio",
     "sample_local",
@@ -251,7 +288,10 @@ __all__ = [
     "sample_test",
     "sample_variation",
     "save_madminer_setup",
+    "sensitivity",
+    "signal_estimate",
     "to_workspace",
+    "toy_significance",
     "write_lhe",
     "write_report",
     "write_workspace",

@@ -159,10 +159,6 @@ class VariedRatio(RatioFrom):
         found: tuple[Check, ...] = self.estimator.checks
         return found
 
-    def remember_checks(self, checks: tuple[Check, ...]) -> None:
-        """Let the estimator keep what `checks.check` found, at nu = 0; see `Estimator.remember_checks`."""
-        self.estimator.remember_checks(checks)
-
     def check_store(self, store: EventStore, partition: str | slice, *, other_store: bool = False) -> None:
         """Refuse events on which it has nothing to say; see `Estimator.check_store`."""
         if hasattr(self.estimator, "check_store"):

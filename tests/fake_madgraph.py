@@ -90,7 +90,7 @@ def launch(folder, switches):
     say("\\x1b[1;34mINFO:  Idle: 0,  Running: 1,  Completed: 3 [ 2.1s ]\\x1b[0m")
     nlo = switches.get("order") == "NLO"
     events = os.path.join(folder, "Events", "run_01")
-    os.makedirs(events)
+    os.mkdir(events)  # in Events, which has to be there
     asked = re.search(r"^\\s*(\\d+) = nevents", card(folder, "run_card.dat"), re.M)
     n_events = int(asked.group(1)) if asked else 10
     with gzip.open(os.path.join(ROOT, "events", name + ".lhe.gz"), "rt") as file:
@@ -111,6 +111,7 @@ def launch(folder, switches):
         with gzip.open(os.path.join(events, "tag_1_pythia8_events.hepmc.gz"), "wt") as file:
             file.write("HepMC")
     say("INFO: Done")
+    say("\\x1b[1;31mCommand \\"quit\\" interrupted with error:\\x1b[0m")  # which is nothing: no network
 
 if os.path.basename(__file__) != "mg5_aMC":
     with open(os.path.join(os.path.dirname(os.path.realpath(__file__)), "madgraph")) as file:

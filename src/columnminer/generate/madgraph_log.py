@@ -15,7 +15,7 @@ _EVENTS = re.compile(r"Nb of events\s*:\s*(\d+)")
 _WEIGHT = re.compile(r"^launch --rwgt_name=(\S+)")
 _REWEIGHTED = re.compile(r"Event nb (\d+)")
 _FAULT = re.compile(
-    r"^(ERROR|CRITICAL|Error\b|Fatal\b|Traceback|Command .* interrupted|.*\.sh: line \d+"
+    r"^\s*(ERROR|CRITICAL|Error\b|Fatal\b|Traceback|Command (?!\"quit).* interrupted|.*\.sh: line \d+"
     r"|[\w.]*(Error|Exception)\s*:|make.*\*\*\*|.*:\d+:\d+: error|Segmentation fault|Killed|STOP\b)"
 )
 

@@ -121,7 +121,6 @@ class Scripts:
             f'source="$root/{OURS}/process"',
             'if [ ! -d "$source" ]; then source="$root"; fi',
             *self._copied_process('"$source"'),
-            f'mkdir -p "$work/{self.folder}/Events"',
             f'cp -R "$root/Events/$run" "$work/{self.folder}/Events/"',
             f'cp "$root/{OURS}/cards/reweight_$run/reweight_card.dat" "$work/{self.folder}/Cards/"',
             f'cd "$work/{self.folder}"',
@@ -154,12 +153,13 @@ class Scripts:
     def _madgraph(self, call: str) -> list[str]:
         """Return lines that call a program of MadGraph, and see from what it says whether it failed.
 
-        Its exit status is 0 whatever happened.
+        Its exit status is 0 whatever happened. That it fails to look for updates when it quits is nothing.
         """
         python = '"$python" ' if self.python else ""
+        failed = '(Command ".*" interrupted|Error detected in )'
         return [
             f'{python}{call} < /dev/null 2>&1 | tee "$work/said.log"',
-            'if grep -q \'Command ".*" interrupted\' "$work/said.log"; then exit 1; fi',
+            f'if [ -n "$(grep -E \'{failed}\' "$work/said.log" | grep -v \'Command "quit\')" ]; then exit 1; fi',
         ]
 
     def _found_python(self) -> list[str]:
@@ -204,7 +204,7 @@ class Scripts:
     def _copied_process(self, source: str) -> list[str]:
         """Return lines that copy a process folder without its events, which other runs made."""
         return [
-            f'mkdir "$work/{self.folder}"',
+            f'mkdir "$work/{self.folder}" "$work/{self.folder}/Events"',  # which MadGraph expects to be there
             f"for entry in {source}/*; do",
             '  case "${entry##*/}" in',
             f"    Events|{OURS}) ;;",

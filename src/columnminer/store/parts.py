@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "CONFIGURATION",
     "PartInfo",
     "committed_part",
     "committed_parts",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import awkward as ak
 import numpy as np
@@ -104,6 +104,22 @@ def test_the_open_data_file_becomes_a_store(shared: Path, tmp_path: Path) -> Non
         / ak.to_numpy(raw.genWeight).astype(float).sum()
     )
     assert store.xsec().value[0] == pytest.approx(831.8 * share, rel=1e-9)
+
+
+def test_functions_read_only_what_they_use(shared: Path) -> None:
+    path = shared / "nanoaod" / "nanoAOD_2015_CMS_Open_Data_ttbar.root"
+    batch = next(NanoAODReader(path, weights=[NOMINAL]).batches())
+    log: list[Any] = []
+    batch.events.attrs["@events_factory"]._mapping._access_log = log
+    selection = cm.Selection(
+        {"n": "len(tight)", "pt": "tight[0].pt"},
+        objects={"tight": lambda events: events.Jet[(events.Jet.pt > 30) & (events.Jet.jetId > 0)]},
+        cuts=["met.pt > 5"],
+    )
+    assert selection.apply(batch).passed.any()
+    read = {entry.branch for entry in log}
+    assert {"Jet_pt", "Jet_jetId", "MET_pt"} <= read
+    assert not any(name.startswith(("Electron", "Muon_", "Tau", "Photon", "LHE")) for name in read)
 
 
 # Files of its shape

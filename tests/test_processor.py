@@ -148,6 +148,23 @@ def test_results_add_up_and_resume(drell_yan: cm.DrellYan, samples: list[cm.Samp
     assert [s.name for s in store.samples] == ["sm", "c_ll_plus", "ttbar"]
 
 
+def test_other_selections_vary_what_is_seen(drell_yan: cm.DrellYan, files: Path, tmp_path: Path) -> None:
+    setup = cm.Setup(
+        drell_yan.setup().space, drell_yan.setup().benchmarks, systematics=[cm.SelectionVariation("energy")]
+    )
+    sample = [cm.Sample(files / "sm_1.root", benchmark="sm", cross_section=1.0, systematics="energy")]
+    up = cm.Selection({"m_ll": "1.1 * (mu[0] + mu[1]).m", "pt": "1.1 * mu[0].pt"}, cuts=["mu[1].pt > 18"])
+    variations = {"energy": up}
+    made = cm.EventProcessor(setup, SELECTION, samples=sample, variations=variations)
+    ours = cm.publish(run(sample, made), tmp_path / "a.zarr").varied("energy")[0]
+    theirs = cm.process(sample, setup, SELECTION, tmp_path / "b.zarr", variations=variations, progress=False)
+    np.testing.assert_array_equal(ours.observables[:], theirs.varied("energy")[0].observables[:])
+    with pytest.raises(cm.ColumnMinerError, match="selections are missing"):
+        cm.EventProcessor(setup, SELECTION, samples=sample)
+    failures = run(sample, cm.EventProcessor(setup, SELECTION)).failures
+    assert "has the SelectionVariation 'energy'" in str(failures)
+
+
 def test_missing_chunks_are_refused(drell_yan: cm.DrellYan, samples: list[cm.Sample], tmp_path: Path) -> None:
     runner = processor.Runner(
         processor.IterativeExecutor(status=False), chunksize=120, schema=NanoAODSchema, maxchunks=1

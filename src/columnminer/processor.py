@@ -16,6 +16,7 @@ from coffea.processor import ProcessorABC
 from columnminer.errors import (
     ColumnMinerError,
     ColumnMinerWarning,
+    MissingError,
     OutputExistsError,
     UnknownNameError,
     did_you_mean,
@@ -25,6 +26,7 @@ from columnminer.formats.nanoaod_weights import NanoWeights
 from columnminer.formats.root import opened, reading
 from columnminer.model.labels import labelled_points
 from columnminer.model.polynomials import EventPolynomials
+from columnminer.model.systematics import SelectionVariation
 from columnminer.observe.polynomial_histogram import PolynomialHistogram
 from columnminer.store.building import PartBuilder
 from columnminer.store.chunks import Chunk, Chunks, FileTotals, file_identity
@@ -84,7 +86,7 @@ class EventProcessor(ProcessorABC):  # type: ignore[misc]
         What the datasets are, each called as a sample (whose paths do not matter). None: their metadata say
         it (benchmark, background, data, k_factor, cross_section, systematics, weight_names), see `fileset`.
     seed, partition, mixing, variations
-        As in `process`.
+        As in `process`; variations need `samples`.
     histograms
         name -> axis, or axes, of the `hist` package, called as observables: `PolynomialHistogram`s to be filled.
     tolerance
@@ -189,6 +191,11 @@ class EventProcessor(ProcessorABC):  # type: ignore[misc]
         info = nano_info(weights, len(events), None if totals is None else totals.generated)
         columns = WeightColumns.of(self.setup, sample, info, path)
         source = Source(order, sample, Path(path), file_identity(metadata["fileuuid"]), info, columns)
+        for systematic in self.setup.systematics:
+            name = systematic.name
+            if isinstance(systematic, SelectionVariation) and name in sample.systematics and name not in self.varied:
+                msg = f"dataset {metadata['dataset']!r} has the SelectionVariation {name!r}: give variations"
+                raise MissingError(msg)
         selections = selections_of(sample, self.selection, self.varied)
         if self.out is not None:
             folder = Path(f"{self.out}.parts") / source.part_key

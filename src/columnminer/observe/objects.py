@@ -125,9 +125,15 @@ class Objects(Mapping[str, Value]):
 
     @cached_property
     def events(self) -> ak.Array:
-        """The awkward events with our objects as further fields; what a batch cannot give is left out."""
+        """The awkward events with our objects as further fields; what a batch cannot give is left out.
+
+        Where columns are read from a file when they are used (NanoEvents), its own objects stay as they are, and sums
+        of them are left out: a function is not to pay for reading what it does not use.
+        """
         events = self._batch.events
         for name in self:
+            if "@events_factory" in events.attrs and self._stays(name):
+                continue
             try:
                 value = None if OBJECTS.get(name) is Kind.NUMBER else self[name]
             except MissingError:
@@ -135,6 +141,12 @@ class Objects(Mapping[str, Value]):
             if isinstance(value, Collection | Particle):
                 events = ak.with_field(events, arrays.to_awkward(value), name)
         return events
+
+    def _stays(self, name: str) -> bool:
+        """Whether an object is what the batch holds, or is made of several that are."""
+        if name in self._definitions or name in self._detector.pt_min or name in self._detector.eta_max:
+            return False
+        return name in self._fields or name in {"l", "visible", "all"}
 
     def _collection(self, name: str) -> Collection:
         return cast("Collection", self[name])

@@ -55,7 +55,12 @@ def samples(files: Path) -> list[cm.Sample]:
 def run(
     samples: list[cm.Sample], made: Any, executor: Any = None, chunksize: int = 120, schema: Any = NanoAODSchema
 ) -> Any:
-    runner = processor.Runner(executor or processor.IterativeExecutor(status=False), chunksize=chunksize, schema=schema)
+    runner = processor.Runner(
+        executor or processor.IterativeExecutor(status=False),
+        chunksize=chunksize,
+        schema=schema,
+        metadata_cache={},  # coffea would remember what earlier tests have said of the same files
+    )
     return runner(cm.fileset(samples), made)
 
 

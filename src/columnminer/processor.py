@@ -88,7 +88,7 @@ class EventProcessor(ProcessorABC):  # type: ignore[misc]
     seed, partition, mixing, variations
         As in `process`; variations need `samples`.
     histograms
-        name -> axis, or axes, of the `hist` package, called as observables: `PolynomialHistogram`s to be filled.
+        name -> axis, or axes, of the `hist` package, called as observables: each a `PolynomialHistogram` to be filled.
     tolerance
         Of the weights that are not used for the polynomials of events (benchmarks that are not in the basis, other
         weights that are called by their couplings): where one is off by more, relatively, there is a warning.

@@ -109,17 +109,13 @@ class NanoWeights:
         n = len(events)
         simulated = "genWeight" in ak.fields(events)
         nominal = ak.to_numpy(events["genWeight"]).astype(np.float64) if simulated else np.ones(n)
-        values = np.empty((n, len(wanted)))
-        relative: dict[str, NDArray[np.float64]] = {}
-        for column, name in enumerate(wanted):
-            if name == NOMINAL:
-                values[:, column] = nominal
-                continue
-            branch, place = self.places[name]
-            if branch not in relative:
+        values = np.repeat(nominal[:, np.newaxis], len(wanted), axis=1)
+        for branch in BRANCHES:
+            columns = [i for i, name in enumerate(wanted) if name != NOMINAL and self.places[name][0] == branch]
+            if columns:
                 n_places = 1 + max(i for b, i in self.places.values() if b == branch)
-                relative[branch] = _rectangular(events[branch], n_places)
-            values[:, column] = nominal * relative[branch][:, place]
+                relative = _rectangular(events[branch], n_places)
+                values[:, columns] *= relative[:, [self.places[wanted[i]][1] for i in columns]]
         return values
 
 
@@ -145,11 +141,11 @@ def _named(said: Mapping[int, str], names: Sequence[str], n: int, source: str) -
     return dict(enumerate(names))
 
 
-def _rectangular(array: ak.Array, n: int) -> NDArray[np.float64]:
+def _rectangular(array: ak.Array, n: int) -> NDArray[np.floating[Any]]:
     """Return a jagged array as one of `n` columns; NaN where an event has fewer."""
     counts, flat = ak.to_numpy(ak.num(array)), ak.to_numpy(ak.flatten(array))
     if np.all(counts == n):
-        return np.asarray(flat, dtype=np.float64).reshape(-1, n)
+        return np.asarray(flat).reshape(-1, n)
     columns: NDArray[Any] = np.full((len(counts), n), np.nan)
     rows = np.repeat(np.arange(len(counts)), counts)
     place = np.arange(len(flat)) - np.repeat(np.cumsum(counts) - counts, counts)

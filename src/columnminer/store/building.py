@@ -104,7 +104,12 @@ class _Seen:
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return the columns of the part."""
         return {
-            "observables": np.concatenate(self.observables),
-            "weights": np.concatenate(self.weights),
-            "event": np.concatenate(self.events),
+            "observables": _joined(self.observables),
+            "weights": _joined(self.weights),
+            "event": _joined(self.events),
         }
+
+
+def _joined(tables: list[NDArray[Any]]) -> NDArray[Any]:
+    """Return the rows of all tables, of which the first has none; those of a single batch without a copy."""
+    return tables[1] if len(tables) == 2 else np.concatenate(tables)

@@ -161,7 +161,9 @@ def raw_weights(batch: EventBatch, names: Sequence[str]) -> NDArray[np.float64]:
     FileFormatError
         If one is not a finite number; the message names the event and the weight.
     """
-    weights = batch.weights[:, [batch.weight_names.index(name) for name in names]]
+    weights = batch.weights
+    if batch.weight_names != tuple(names):
+        weights = weights[:, [batch.weight_names.index(name) for name in names]]
     finite = np.isfinite(weights)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]

@@ -143,13 +143,13 @@ class Selection:
         evaluator = Evaluator(objects)
         columns = []
         passed = np.ones(len(batch), dtype=np.bool_)
-        factor = np.ones(len(batch))
+        factor, nominal = np.ones(len(batch)), batch.weights[:, 0].copy()
         steps, events, weights = [], [], []
 
         def count(step: str) -> None:
             steps.append(step)
             events.append(int(np.sum(passed)))
-            weights.append(float(np.sum(batch.weights[passed, 0] * factor[passed])))
+            weights.append(float(np.sum((nominal * factor)[passed])))
 
         count("all events")
         for name, observable in self.observables.items():
@@ -175,7 +175,7 @@ class Selection:
         kept = np.flatnonzero(passed)
         return Selected(
             observables=np.stack([column[kept] for column in columns], axis=1),
-            weights=batch.weights[kept] * factor[kept, None],
+            weights=batch.weights[kept] * factor[kept, None] if self.efficiencies else batch.weights[kept],
             passed=passed,
             cut_flow=CutFlow(tuple(steps), tuple(events), tuple(weights)),
         )

@@ -1,6 +1,7 @@
 """From event files to an EventStore: readers x selection, in parallel, resumable.
 
 Each file is read by one task, which streams through it and commits a part every `part_size` events (`store.parts`).
+Files that can be entered anywhere (ROOT) are read by a task for each part where there are several workers.
 When all tasks are done, the parts are normalised and joined in the order of samples, files and events, and the store
 appears by one rename. Nothing in it depends on who did which task or how often it was cut off.
 """
@@ -19,6 +20,7 @@ import numpy as np
 
 from columnminer.errors import InputError, MissingError, TaskError, UnknownNameError, did_you_mean
 from columnminer.formats.opening import open_reader
+from columnminer.formats.root import reading
 from columnminer.model.systematics import SelectionVariation
 from columnminer.observe.selection import Selection
 from columnminer.run.tasks import run_tasks
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from columnminer.store.mixing import Mixing
     from columnminer.store.partition import Partitioning
     from columnminer.store.samples import Sample
+    from columnminer.store.sources import Source
 
 __all__ = ["process"]
 
@@ -156,11 +159,15 @@ def process(
                 "": selection,
             },
             weights=source.columns.raw,
+            weight_names=tuple(source.sample.weight_names),
             stream=source.stream(seed, "detector"),
             batch_size=batch_size,
             part_size=settings["part_size"],
+            first=first,
+            stop=stop,
         )
         for source in sources
+        for first, stop in _ranges(source, settings["part_size"], split=client is not None or workers > 1)
     ]
     for job in jobs:
         for folder in job.selections:
@@ -184,6 +191,15 @@ def process(
     discard_parts(parts)
     _log.info("%d events in %s", len(store), out)
     return store
+
+
+def _ranges(source: Source, part_size: int, *, split: bool) -> list[tuple[int, int | None]]:
+    """Return the ranges of events of a file that are tasks of their own: parts, or the whole up to its end, None."""
+    n_events = source.info.n_events
+    if not split or n_events is None or n_events <= part_size:
+        return [(0, None)]
+    firsts = range(0, n_events, part_size)
+    return [*zip(firsts, firsts[1:], strict=False), (firsts[-1], None)]
 
 
 def _varied_selections(
@@ -257,32 +273,39 @@ class _Job:
     folder: Path
     selections: Mapping[str, Selection]
     weights: tuple[str, ...]
+    weight_names: tuple[str, ...]
     stream: int
     batch_size: int
     part_size: int
+    first: int = 0
+    stop: int | None = None
 
     def __str__(self) -> str:
-        return self.path.name
+        return self.path.name if self.stop is None else f"{self.path.name} from event {self.first}"
 
 
 def read_file(job: _Job) -> None:
-    """Read a file from where earlier tasks have left it to its end, and commit its parts.
+    """Read a file, or its range of events, from where earlier tasks have left it to the end, and commit its parts.
 
     Raises
     ------
     FileFormatError
         If the file breaks its format or a weight is not finite; parts committed before stand.
     """
-    done = committed_parts(job.folder)
-    if done and done[-1].last:
+    done = committed_parts(job.folder, job.first)
+    first = job.first + sum(info.n_generated for info in done)
+    if done and (done[-1].last or (job.stop is not None and first >= job.stop)):
         return
-    reader = open_reader(job.path, digest=True)
-    part = _Part(job, sum(info.n_generated for info in done))
+    reader = open_reader(job.path, digest=True, weights=job.weights, weight_names=job.weight_names)
+    part = _Part(job, first)
     for batch in reader.batches(size=job.batch_size, skip=part.first_event):
-        part.add(batch)
+        with reading(batch):
+            part.add(batch)
         if part.n_generated >= job.part_size:
             part.commit()
             part = _Part(job, part.first_event + part.n_generated)
+            if part.first_event == job.stop:
+                return
     part.commit(reader.content or {})
 
 

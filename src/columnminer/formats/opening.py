@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from columnminer.errors import FileFormatError
 from columnminer.formats.lhe import LHEReader
+from columnminer.formats.nanoaod import NanoAODReader
+from columnminer.formats.root import MAGIC, opened, tree_names
 from columnminer.formats.window import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from os import PathLike
 
     from columnminer.formats.reader import Reader
@@ -16,7 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["open_reader"]
 
 
-def open_reader(path: str | PathLike[str], *, digest: bool = False) -> Reader:
+def open_reader(
+    path: str | PathLike[str],
+    *,
+    digest: bool = False,
+    weights: Sequence[str] | None = None,
+    weight_names: Sequence[str] = (),
+) -> Reader:
     """Return a reader of the events in a file; names do not matter, and gzip is seen through.
 
     Parameters
@@ -25,6 +34,10 @@ def open_reader(path: str | PathLike[str], *, digest: bool = False) -> Reader:
         File to read.
     digest
         Whether `Reader.content` is wanted.
+    weights
+        Weights that are needed: a reader that finds them one by one leaves out the others. None: all.
+    weight_names
+        Names of the weights at other benchmarks in the order of the file, for formats that need not name them (NanoAOD).
 
     Raises
     ------
@@ -38,5 +51,12 @@ def open_reader(path: str | PathLike[str], *, digest: bool = False) -> Reader:
         start = window.bytes()
     if b"<LesHouchesEvents" in start:
         return LHEReader(path, digest=digest)
-    msg = f"{path}: no event file of a known format (LHE, plain or gzip); it begins with {start[:30]!r}"
+    if start.startswith(MAGIC):
+        with opened(str(path)) as file:
+            trees = tree_names(file)
+        if "Events" in trees:
+            return NanoAODReader(path, digest=digest, weights=weights, weight_names=weight_names)
+        msg = f"{path}: a ROOT file without a tree of events that is known (NanoAOD: Events): {', '.join(trees) or 'empty'}"
+        raise FileFormatError(msg)
+    msg = f"{path}: no event file of a known format (LHE, plain or gzip; NanoAOD); it begins with {start[:30]!r}"
     raise FileFormatError(msg)

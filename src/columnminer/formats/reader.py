@@ -10,7 +10,24 @@ if TYPE_CHECKING:
 
     from columnminer.schema import EventBatch
 
-__all__ = ["Reader", "SourceInfo"]
+__all__ = ["Generated", "Reader", "SourceInfo"]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What was generated for a source, of which it may hold only a part: a skim keeps what it was made from.
+
+    Attributes
+    ----------
+    n_events : int
+        Number of generated events.
+    sum_weights, sum_squared_weights : float
+        Of their raw nominal weights.
+    """
+
+    n_events: int
+    sum_weights: float
+    sum_squared_weights: float
 
 
 @dataclass(frozen=True)
@@ -31,6 +48,10 @@ class SourceInfo:
         the cross section; None where the source does not say.
     attributes : mapping
         Anything else worth keeping: beams, processes, generator.
+    n_events : int or None
+        Events in the source, where it can be entered at any of them, so that several tasks may share it.
+    generated : Generated or None
+        Where the source says what was generated: its weights are then in the units of those of other such sources.
     """
 
     weight_names: tuple[str, ...]
@@ -39,6 +60,8 @@ class SourceInfo:
     cross_section_error: float | None = None
     weighting: int | None = None
     attributes: Mapping[str, object] = field(default_factory=dict)
+    n_events: int | None = None
+    generated: Generated | None = None
 
 
 @runtime_checkable

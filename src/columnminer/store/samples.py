@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from columnminer.errors import InputError
+from columnminer.model.checks import unique
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +42,8 @@ class Sample:
         What to call the sample; empty takes the benchmark, or the name of the first file.
     cross_section : float or None
         Cross section [pb] at the sampling benchmark, of all generated events, overriding what the files say.
+    weight_names : tuple of str
+        Names of the weights at other benchmarks in the order of the files, where the files do not name them.
 
     Raises
     ------
@@ -56,8 +59,10 @@ class Sample:
     data: bool = False
     name: str = ""
     cross_section: float | None = None
+    weight_names: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "weight_names", unique(self.weight_names, "weight_names"))
         if not self.files:
             msg = "a sample needs at least one file"
             raise InputError(msg)

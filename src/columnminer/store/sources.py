@@ -94,7 +94,7 @@ def find_sources(samples: Sequence[Sample], setup: Setup) -> list[Source]:
                 msg = f"{path} and {seen[identity]} hold the same events, which would count twice"
                 raise InputError(msg)
             seen[identity] = path
-            info = open_reader(path).info()
+            info = open_reader(path, weight_names=sample.weight_names).info()
             columns = WeightColumns.of(setup, sample, info, str(path))
             sources.append(Source(position, sample, path.absolute(), identity, info, columns))
     return sources
@@ -106,6 +106,8 @@ def describe(sources: Sequence[Source]) -> list[dict[str, Any]]:
     for source in sources:
         described = dataclasses.asdict(source.sample)
         del described["paths"]
+        if not source.sample.weight_names:  # as stores of earlier versions have it
+            del described["weight_names"]
         files = samples.setdefault(source.position, {**described, "files": []})["files"]
         files.append({"name": source.path.name, "fingerprint": source.fingerprint})
     return list(samples.values())

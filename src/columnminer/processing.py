@@ -283,7 +283,8 @@ def read_file(job: _Job) -> None:
         if part.n_generated >= job.part_size:
             part.commit()
             part = _Part(job, part.first_event + part.n_generated)
-    part.commit(reader.content or {})
+    # Showers give a running estimate of the cross section, which is best after the last event.
+    part.commit({**(reader.content or {}), "cross_section": reader.info().cross_section})
 
 
 class _Part:

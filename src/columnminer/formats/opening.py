@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from columnminer.errors import FileFormatError
+from columnminer.formats.hepmc import HepMCReader
+from columnminer.formats.hepmc_header import START as HEPMC_START
 from columnminer.formats.lhe import LHEReader
 from columnminer.formats.window import Window
 
@@ -38,5 +40,7 @@ def open_reader(path: str | PathLike[str], *, digest: bool = False) -> Reader:
         start = window.bytes()
     if b"<LesHouchesEvents" in start:
         return LHEReader(path, digest=digest)
-    msg = f"{path}: no event file of a known format (LHE, plain or gzip); it begins with {start[:30]!r}"
+    if HEPMC_START.search(start):
+        return HepMCReader(path, digest=digest)
+    msg = f"{path}: no event file of a known format (LHE or HepMC, plain or gzip); it begins with {start[:30]!r}"
     raise FileFormatError(msg)

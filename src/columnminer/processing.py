@@ -306,7 +306,8 @@ def read_file(job: _Job) -> None:
             part = _Part(job, part.first_event + part.n_generated)
             if part.first_event == job.stop:
                 return
-    part.commit(reader.content or {})
+    # Showers give a running estimate of the cross section, which is best after the last event.
+    part.commit({**(reader.content or {}), "cross_section": reader.info().cross_section})
 
 
 class _Part:

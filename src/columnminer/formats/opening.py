@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from columnminer.errors import FileFormatError
+from columnminer.formats.hepmc import HepMCReader
+from columnminer.formats.hepmc_header import START as HEPMC_START
 from columnminer.formats.lhe import LHEReader
 from columnminer.formats.nanoaod import NanoAODReader
 from columnminer.formats.root import MAGIC, opened, tree_names
@@ -51,6 +53,8 @@ def open_reader(
         start = window.bytes()
     if b"<LesHouchesEvents" in start:
         return LHEReader(path, digest=digest)
+    if HEPMC_START.search(start):
+        return HepMCReader(path, digest=digest)
     if start.startswith(MAGIC):
         with opened(str(path)) as file:
             trees = tree_names(file)
@@ -58,5 +62,5 @@ def open_reader(
             return NanoAODReader(path, digest=digest, weights=weights, weight_names=weight_names)
         msg = f"{path}: a ROOT file without a tree of events that is known (NanoAOD: Events): {', '.join(trees) or 'empty'}"
         raise FileFormatError(msg)
-    msg = f"{path}: no event file of a known format (LHE, plain or gzip; NanoAOD); it begins with {start[:30]!r}"
+    msg = f"{path}: no event file of a known format (LHE or HepMC, plain or gzip; NanoAOD); it begins with {start[:30]!r}"
     raise FileFormatError(msg)

@@ -161,7 +161,9 @@ def nano_batch(
             momenta = events[collection]
             events = ak.with_field(events, momenta[[f for f in MOMENTUM if f in ak.fields(momenta)]], name)
         if met is not None:
-            events = ak.with_field(events, events[met][[f for f in ("pt", "phi") if f in ak.fields(events[met])]], "met")
+            events = ak.with_field(
+                events, events[met][[f for f in ("pt", "phi") if f in ak.fields(events[met])]], "met"
+            )
     return EventBatch(events, values, tuple(wanted), first_event, source)
 
 

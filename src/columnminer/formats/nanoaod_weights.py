@@ -111,7 +111,9 @@ class NanoWeights:
                 continue
             branch, place = self.places[name]
             if branch not in relative:
-                relative[branch] = _rectangular(events[branch], 1 + max(i for b, i in self.places.values() if b == branch))
+                relative[branch] = _rectangular(
+                    events[branch], 1 + max(i for b, i in self.places.values() if b == branch)
+                )
             values[:, column] = nominal * relative[branch][:, place]
         return values
 

@@ -145,6 +145,7 @@ def process(
     jobs = [
         _Job(
             path=source.path,
+            weights_from=source.weights_from,
             folder=parts / source.part_key,
             selections={
                 **{
@@ -254,6 +255,7 @@ class _Job:
     """
 
     path: Path
+    weights_from: Path | None
     folder: Path
     selections: Mapping[str, Selection]
     weights: tuple[str, ...]
@@ -276,7 +278,7 @@ def read_file(job: _Job) -> None:
     done = committed_parts(job.folder)
     if done and done[-1].last:
         return
-    reader = open_reader(job.path, digest=True)
+    reader = open_reader(job.path, digest=True, weights_from=job.weights_from)
     part = _Part(job, sum(info.n_generated for info in done))
     for batch in reader.batches(size=job.batch_size, skip=part.first_event):
         part.add(batch)

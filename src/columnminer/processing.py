@@ -148,6 +148,7 @@ def process(
     jobs = [
         _Job(
             path=source.path,
+            weights_from=source.weights_from,
             folder=parts / source.part_key,
             selections={
                 **{
@@ -160,6 +161,7 @@ def process(
             },
             weights=source.columns.raw,
             weight_names=tuple(source.sample.weight_names),
+            reading=source.sample.reading,
             stream=source.stream(seed, "detector"),
             batch_size=batch_size,
             part_size=settings["part_size"],
@@ -270,10 +272,12 @@ class _Job:
     """
 
     path: Path
+    weights_from: Path | None
     folder: Path
     selections: Mapping[str, Selection]
     weights: tuple[str, ...]
     weight_names: tuple[str, ...]
+    reading: Mapping[str, Any]
     stream: int
     batch_size: int
     part_size: int
@@ -296,7 +300,14 @@ def read_file(job: _Job) -> None:
     first = job.first + sum(info.n_generated for info in done)
     if done and (done[-1].last or (job.stop is not None and first >= job.stop)):
         return
-    reader = open_reader(job.path, digest=True, weights=job.weights, weight_names=job.weight_names)
+    reader = open_reader(
+        job.path,
+        digest=True,
+        weights=job.weights,
+        weight_names=job.weight_names,
+        weights_from=job.weights_from,
+        **job.reading,
+    )
     part = _Part(job, first)
     for batch in reader.batches(size=job.batch_size, skip=part.first_event):
         with reading(batch):

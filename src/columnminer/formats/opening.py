@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from columnminer.errors import FileFormatError, UnknownNameError, did_you_mean
+from columnminer.formats.borrowed import BorrowedWeights
 from columnminer.formats.delphes import TREE as DELPHES_TREE
 from columnminer.formats.delphes import DelphesReader
 from columnminer.formats.hepmc import HepMCReader
@@ -14,6 +15,7 @@ from columnminer.formats.lhe import LHEReader
 from columnminer.formats.nanoaod import NanoAODReader
 from columnminer.formats.root import MAGIC, opened, tree_names
 from columnminer.formats.window import Window
+from columnminer.schema import NOMINAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +32,7 @@ def open_reader(
     digest: bool = False,
     weights: Sequence[str] | None = None,
     weight_names: Sequence[str] = (),
+    weights_from: str | PathLike[str] | None = None,
     **options: Any,
 ) -> Reader:
     """Return a reader of the events in a file; names do not matter, and gzip is seen through.
@@ -44,6 +47,8 @@ def open_reader(
         Weights that are needed: a reader that finds them one by one leaves out the others. None: all.
     weight_names
         Names of the weights in the order of the file, for formats that need not name them (NanoAOD, Delphes).
+    weights_from
+        File with the same events before the shower or the detector, whose weights are used; see `borrowed`.
     **options
         Of the reader for this format: `level` and `branches` of Delphes, `all_particles` of HepMC.
 
@@ -56,6 +61,9 @@ def open_reader(
     UnknownNameError
         If readers of this format have no such option.
     """
+    if weights_from is not None:
+        events = open_reader(path, digest=digest, weights=(NOMINAL,), **options)
+        return BorrowedWeights(events, open_reader(weights_from, weight_names=weight_names))
     reader = _reader_of(str(path))
     takes = inspect.signature(reader).parameters
     known = [name for name in takes if name not in {"path", "digest", "weights", "weight_names"}]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from columnminer.formats.lhe_write import write_lhe
     from columnminer.formats.opening import open_reader
     from columnminer.generate.drellyan import DrellYan
+    from columnminer.generate.madgraph import MadGraph
     from columnminer.infer.adaptive import AdaptiveHistograms
     from columnminer.infer.alea import load_alea
     from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
@@ -113,6 +114,7 @@ _NAMES = {
     "columnminer.formats.opening": ("open_reader",),
     "columnminer.formats.lhe_write": ("write_lhe",),
     "columnminer.generate.drellyan": ("DrellYan",),
+    "columnminer.generate.madgraph": ("MadGraph",),
     "columnminer.observe.detector": ("Detector",),
     "columnminer.observe.observables": ("Cut", "DefaultObservables", "Efficiency", "Observable"),
     "columnminer.observe.selection": ("Selection",),
@@ -210,6 +212,7 @@ __all__ = [
     "Information",
     "Likelihood",
     "Limits",
+    "MadGraph",
     "Metric",
     "MorphingRatioEstimator",
     "NeuralLikelihood",

@@ -142,7 +142,9 @@ def process(
     parts = out.with_name(out.name + ".parts")
     folders = {name: [f"{i}_{k}" for k in range(len(both))] for i, (name, both) in enumerate(varied.items())}
     if out.exists() and not replace:
-        return _existing(out, configuration, parts, resume=resume)
+        store = _existing(out, configuration, parts, resume=resume)
+        _delete_read(sources)
+        return store
     out.parent.mkdir(parents=True, exist_ok=True)
     open_parts(parts, settings, resume=resume, replace=replace)
     jobs = [
@@ -191,8 +193,17 @@ def process(
         out, parts, sources, setup, names, configuration=configuration, replace=replace, variations=folders
     )
     discard_parts(parts)
+    _delete_read(sources)
     _log.info("%d events in %s", len(store), out)
     return store
+
+
+def _delete_read(sources: Sequence[Source]) -> None:
+    """Delete the files of samples that ask for it; until the store is complete they are needed for going on."""
+    for source in sources:
+        if source.sample.delete_after_reading:
+            source.path.unlink(missing_ok=True)
+            _log.info("deleted %s, as sample %r asks", source.path, source.sample.name)
 
 
 def _ranges(source: Source, part_size: int, *, split: bool) -> list[tuple[int, int | None]]:

@@ -194,6 +194,8 @@ def _properties(keys: Mapping[str, Any]) -> dict[str, Any]:
     if not made.get("fittable", True) and ("fit_guess" in made or "interval_bounds" in made):
         msg = "fit_guess and parameter_interval_bounds have no meaning where fittable is false"
         raise InputError(msg)
+    if kind == "rate" and "interval_bounds" in made:
+        made["interval_bounds_in_events"] = True
     uncertainty = keys.get("uncertainty")
     if uncertainty is not None and keys.get("relative_uncertainty"):
         if isinstance(uncertainty, str) or not made["nominal"]:

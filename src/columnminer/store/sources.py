@@ -62,7 +62,8 @@ class Source:
     def part_key(self) -> str:
         """Name of the folder of its parts: the same for the same content, read for the same weights."""
         borrowed = [self.weights_fingerprint] if self.weights_from else []
-        options = [dict(self.sample.reading)] if self.sample.reading else []
+        given = [list(self.sample.weight_names), dict(self.sample.reading)]
+        options = given if any(given) else []
         text = json.dumps([self.fingerprint, self.columns.raw, *borrowed, *options], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
@@ -116,7 +117,7 @@ def describe(sources: Sequence[Source]) -> list[dict[str, Any]]:
     samples: dict[int, dict[str, Any]] = {}
     for source in sources:
         described = dataclasses.asdict(source.sample)
-        del described["paths"], described["weights_from"]
+        del described["paths"], described["weights_from"], described["delete_after_reading"]
         for name in ("weight_names", "reading"):  # as stores of earlier versions have it
             if not described[name]:
                 del described[name]

@@ -366,7 +366,7 @@ def _described(point: Point) -> PointDescription:
         poi_expectation=point.poi_expectation,
         expected=point.expected,
         common_hypothesis=point.common_hypothesis,
-        metadata=point.settings.metadata,
+        metadata=point.settings.model_dump(mode="json", include={"metadata"})["metadata"],  # YAML knows dates
     )
 
 

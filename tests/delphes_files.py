@@ -5,15 +5,19 @@ Only their shape is that of Delphes: branches ``Jet.PT``, ``Jet_size`` and so on
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import awkward as ak
 import numpy as np
 import uproot
 
-from columnminer.momenta import Collection
+from columnminer.momenta import CARTESIAN, Collection, Momenta
 from columnminer.observe.objects import Objects
-from columnminer.schema import EventBatch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from columnminer.schema import EventBatch
 
 CHARGED = ("PT", "Eta", "Phi", "Charge")
 JET = ("PT", "Eta", "Phi", "Mass", "BTag", "TauTag", "Charge")
@@ -101,6 +105,7 @@ def _particles(batch: EventBatch) -> ak.Array:
     flat = {"PID": "pdgid", "Status": "status", "Px": "px", "Py": "py", "Pz": "pz", "E": "e"}
     columns = {theirs: ak.to_numpy(ak.flatten(particles[ours])) for theirs, ours in flat.items()}
     columns = {name: c.astype(np.int32 if name in {"PID", "Status"} else np.float32) for name, c in columns.items()}
+    columns["Mass"] = Momenta({c: ak.to_numpy(ak.flatten(particles[c])) for c in CARTESIAN})["m"].astype(np.float32)
     columns["IsPU"] = np.zeros(len(columns["PID"]), dtype=np.int32)
     return _records(ak.to_numpy(ak.num(particles)), columns)
 

@@ -121,15 +121,21 @@ def test_branches_of_another_schema(columns, tmp_path):
     texts["Electron"] = ak.zip({f: columns["Electron"][f] for f in ("PT", "Eta", "Phi")})
     with uproot.recreate(tmp_path / "text.root") as file:
         file.mktree("Delphes", {"Electron.PT": "string", "Electron.Eta": np.float32, "Electron.Phi": np.float32})
-        file["Delphes"].extend({"Electron.PT": ["x"], "Electron.Eta": np.ones(1, "f4"), "Electron.Phi": np.ones(1, "f4")})
-    with pytest.raises(FileFormatError, match=r"branch 'Electron.PT' must hold numbers, any number of them per event, not"):
+        file["Delphes"].extend(
+            {"Electron.PT": ["x"], "Electron.Eta": np.ones(1, "f4"), "Electron.Phi": np.ones(1, "f4")}
+        )
+    with pytest.raises(
+        FileFormatError, match=r"branch 'Electron.PT' must hold numbers, any number of them per event, not"
+    ):
         read(tmp_path / "text.root")
 
 
 def test_records_that_disagree(columns, tmp_path):
     with uproot.recreate(tmp_path / "odd.root") as file:
         pt, eta = ak.Array([[1.0], [2.0, 3.0]]), ak.Array([[1.0, 2.0], [3.0]])
-        file.mktree("Delphes", {"Photon.PT": pt.type.content, "Photon.Eta": pt.type.content, "Photon.Phi": pt.type.content})
+        file.mktree(
+            "Delphes", {"Photon.PT": pt.type.content, "Photon.Eta": pt.type.content, "Photon.Phi": pt.type.content}
+        )
         file["Delphes"].extend({"Photon.PT": pt, "Photon.Eta": eta, "Photon.Phi": pt})
     message = r"event 0 \(counted from 0\) has 1 records in branch Photon.PT, but 2 in Photon.Eta"
     with pytest.raises(FileFormatError, match=message):
@@ -156,7 +162,9 @@ def test_weights_fewer_than_declared(columns, good, tmp_path):
     fewer = {**columns, "Weight": ak.unflatten(ak.flatten(columns["Weight"])[keep.ravel()], counts)}
     batches = open_reader(write_tree(tmp_path / "f.root", fewer), weight_names=["a", "b", "c"]).batches(size=100)
     assert len(next(batches)) == 100
-    with pytest.raises(FileFormatError, match=r"event 150 \(counted from 0\) has 2 weights .* but 3 are declared: a, b, c"):
+    with pytest.raises(
+        FileFormatError, match=r"event 150 \(counted from 0\) has 2 weights .* but 3 are declared: a, b, c"
+    ):
         next(batches)
 
 

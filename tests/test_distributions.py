@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from columnminer.errors import ExpressionError, InputError
+from columnminer.model.conditional import ConditionalParameter
 from columnminer.model.distributions import Distribution, parse_distribution, parse_values
-from columnminer.model.parameters import ConditionalParameter, Parameter
+from columnminer.model.parameters import Parameter
 
 
 @pytest.mark.parametrize(

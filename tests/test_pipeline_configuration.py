@@ -49,7 +49,12 @@ def arguments(*callables):
 @pytest.mark.parametrize(
     ("section", "taken", "only_here", "only_python"),
     [
-        (e.ParameterConfig, (Coupling,), "", "name kind constraint fit_limits fit_guess"),
+        (
+            e.ParameterConfig,
+            (Coupling,),
+            "",
+            "name kind constraint fit_limits fit_guess anchors interval_bounds interval_bounds_in_events fittable",
+        ),
         (e.MorphingConfig, (Setup.with_morphing,), "", "self"),
         (e.DifferencesConfig, (Setup.with_finite_differences,), "", "self"),
         (e.SetupConfig, (Setup.__init__,), "parameters finite_differences", "self space differences"),

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from columnminer.infer.pyhf_likelihood import PyhfLikelihood
     from columnminer.infer.pyhf_modifiers import pyhf_modifier_set
     from columnminer.infer.rate import RateLikelihood
+    from columnminer.infer.template_model import TemplateModel
+    from columnminer.infer.template_sources import TemplateSource
+    from columnminer.infer.templates import TemplateLikelihood
     from columnminer.learn.calibration import calibrate
     from columnminer.learn.checks import check
     from columnminer.learn.estimators import (
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from columnminer.learn.madminer import import_madminer_estimator
     from columnminer.learn.onnx_export import export_onnx
     from columnminer.learn.variations import learn_variations
+    from columnminer.model.conditional import ConditionalParameter
     from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
     from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
     from columnminer.model.setup import Setup
@@ -100,6 +104,10 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "columnminer.errors": ("ColumnMinerError", "ColumnMinerWarning"),
+    "columnminer.infer.template_model": ("TemplateModel",),
+    "columnminer.infer.template_sources": ("TemplateSource",),
+    "columnminer.infer.templates": ("TemplateLikelihood",),
+    "columnminer.model.conditional": ("ConditionalParameter",),
     "columnminer.model.parameters": ("Benchmark", "Coupling", "Parameter", "ParameterSpace"),
     "columnminer.model.priors": ("fixed_points", "flat_prior", "gaussian_prior", "product_prior"),
     "columnminer.model.setup": ("Setup",),
@@ -195,6 +203,7 @@ __all__ = [
     "CampaignResults",
     "ColumnMinerError",
     "ColumnMinerWarning",
+    "ConditionalParameter",
     "Coupling",
     "Cut",
     "DefaultObservables",
@@ -236,6 +245,9 @@ __all__ = [
     "SelectionVariation",
     "Setup",
     "StatisticalModel",
+    "TemplateLikelihood",
+    "TemplateModel",
+    "TemplateSource",
     "WeightVariation",
     "__version__",
     "belt",

@@ -22,7 +22,8 @@ from columnminer.infer.alea_sources import TemplateFiles, placed, term_sources
 from columnminer.infer.template_model import TemplateModel
 from columnminer.infer.templates import TemplateLikelihood
 from columnminer.model.checks import entries
-from columnminer.model.parameters import ConditionalParameter, Parameter
+from columnminer.model.conditional import ConditionalParameter
+from columnminer.model.parameters import Parameter
 
 if TYPE_CHECKING:
     import os

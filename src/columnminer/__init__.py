@@ -60,7 +60,9 @@ if TYPE_CHECKING:
         SelectionVariation,
         WeightVariation,
     )
+    from columnminer.observe.clustering import Jets
     from columnminer.observe.detector import Detector
+    from columnminer.observe.isolation import Isolation
     from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
     from columnminer.observe.selection import Selection
     from columnminer.observe.smearing import Resolution
@@ -101,7 +103,9 @@ _NAMES = {
     "columnminer.formats.opening": ("open_reader",),
     "columnminer.formats.lhe_write": ("write_lhe",),
     "columnminer.generate.drellyan": ("DrellYan",),
+    "columnminer.observe.clustering": ("Jets",),
     "columnminer.observe.detector": ("Detector",),
+    "columnminer.observe.isolation": ("Isolation",),
     "columnminer.observe.observables": ("Cut", "DefaultObservables", "Efficiency", "Observable"),
     "columnminer.observe.selection": ("Selection",),
     "columnminer.observe.smearing": ("Resolution",),
@@ -182,6 +186,8 @@ __all__ = [
     "Grid",
     "HistogramLikelihood",
     "Information",
+    "Isolation",
+    "Jets",
     "Likelihood",
     "Limits",
     "Metric",

@@ -14,7 +14,7 @@ import columnminer as cm
 from columnminer.errors import FileFormatError, InputError, MissingError
 from columnminer.formats.reader import Reader
 from columnminer.pipeline.analysis import Analysis
-from columnminer.pipeline.steps import Running
+from columnminer.pipeline.steps import STORE, Running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,7 +158,7 @@ def test_the_analysis_file(broken, partons, tmp_path):
     first = analysis()
     for stage in first.stages[:2]:
         first.workspace.run(stage)
-    store = cm.EventStore(first.workspace.path(first.stages[1]))
+    store = cm.EventStore(first.workspace.path(first.stages[1]) / STORE)
     direct = cm.Selection(
         {"n_j": "len(j)", "n_a": "len(a)"}, jets=cm.Jets(pt_min=200.0), isolation={"a": cm.Isolation(pt_min=1.0)}
     )

@@ -10,8 +10,10 @@ import sys
 import pytest
 
 from columnminer import cli
+from columnminer.errors import TaskError
 from columnminer.generate.drellyan import DrellYan
 from columnminer.pipeline.stages import Workspace
+from columnminer.run.jobs import Task, submit_jobs
 from columnminer.store.eventstore import EventStore
 
 # The small analysis leaves few events to check its estimator on, which has learned little in its one epoch.
@@ -206,3 +208,75 @@ def test_help_is_quick_and_names_the_commands():
     for command in ("demo", "run", "inspect", "import-madminer"):
         assert command in done.stdout
     assert done.stdout.endswith("[]\n")
+
+
+def test_jobs_tells_how_they_stand(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tasks = [
+        Task(("touch", "a"), "a"),
+        Task(("bash", "-c", "echo no luck today; exit 3"), "b"),
+        Task(("touch", "c"), "c"),
+    ]
+    with pytest.raises(TaskError):
+        submit_jobs(tasks, "local", combine=2)
+    status, out, _ = call("jobs", "jobs")
+    assert status == 0
+    assert out.startswith("toys_000: failed, 1 of 2 tasks finished\ntoys_001: finished, 1 of 1 tasks finished\n")
+    assert "    no luck today\n" in out
+    status, _, err = call("jobs", "nowhere")
+    assert (status, err) == (2, "columnminer: nowhere is no folder of jobs\n")
+
+
+CAMPAIGN = """\
+model: {store: events.zarr, observables: m_ll, bins: 8, luminosity: 1000}
+poi: c_ll
+n_toys: 10
+batch_size: 5
+to_vary: {c_ll: [0, 0.02]}
+hypotheses: [free, zero, true]
+"""
+
+
+def test_toys_of_a_campaign_are_made_fitted_and_summed_up(outputs, tmp_path, call, monkeypatch):
+    (tmp_path / "events.zarr").symlink_to((outputs[0] / "small" / "events" / "events.zarr").resolve())
+    (tmp_path / "campaign.yaml").write_text(CAMPAIGN)
+    monkeypatch.chdir(tmp_path)
+    status, out, err = call("toys", "campaign.yaml", "--alea", "alea")
+    assert status == 0
+    assert re.search(r"c_ll = 0.02 +\d* +10 +free 100.00%, zero 100.00%, true 100.00%", out)
+    assert out.endswith("Results: campaign.zarr\n")
+    assert "toys: 4 of 4 done" in err
+    assert sorted(p.name for p in (tmp_path / "alea").iterdir()) == ["toymc_c_ll_0.0.ii.h5", "toymc_c_ll_0.02.ii.h5"]
+    status, again, err = call("toys", "campaign.yaml", "--quiet", "--workers", "2")
+    assert (status, again, err) == (0, out, ""), "what is there is kept"
+    status, _, err = call("toys", "campaign.yaml", "--seed", "7")
+    assert status == 2
+    assert "seed: 0 there, 7 asked for" in err
+    assert err.count("\n") == 1
+    status, other, _ = call("toys", "campaign.yaml", "--seed", "7", "--no-resume", "--quiet")
+    assert status == 0
+    assert other != out
+    status, described, _ = call("inspect", tmp_path / "campaign.zarr")
+    assert status == 0
+    assert described.strip() in other
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (CAMPAIGN.replace("c_ll:", "c_lll:"), "'c_lll' is neither a setting nor a parameter. Did you mean 'c_ll'"),
+        (CAMPAIGN.replace("n_toys", "n_tois"), "campaign.yaml:3: n_tois: unknown key 'n_tois'. Did you mean 'n_toys'"),
+        (CAMPAIGN.replace("events.zarr", "nothing.zarr"), "nothing.zarr"),
+        ("poi: [", "not valid YAML"),
+    ],
+)
+def test_a_bad_campaign_costs_one_line(outputs, tmp_path, call, text, words):
+    (tmp_path / "events.zarr").symlink_to((outputs[0] / "small" / "events" / "events.zarr").resolve())
+    (tmp_path / "campaign.yaml").write_text(text)
+    status, out, err = call("toys", tmp_path / "campaign.yaml", "--out", tmp_path / "r.zarr")
+    assert status == 2
+    assert out == ""
+    assert words in err
+    assert err.startswith("columnminer: ")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "r.zarr").exists()

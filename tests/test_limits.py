@@ -382,7 +382,9 @@ def test_nuisances_are_profiled_as_by_single_fits(tmp_path):
     likelihood = HistogramLikelihood.from_store(store, "x", 500.0, bins=EDGES, nuisances=True)
     likelihood = likelihood.with_data(likelihood.simulate(5, theta=0.7, tilt=-1.0)).constrained()
     theta = np.linspace(-2.0, 2.0, 5)[:, None]
-    points, arrived = climb(likelihood, likelihood.points({"theta": theta[:, 0]}), ["tilt"])
+    start = likelihood.points({"theta": theta[:, 0]})
+    climbed = climb(likelihood, start, ["tilt"], likelihood.data, shared=True)
+    points, arrived = climbed.points, climbed.arrived
     assert arrived.all()
     np.testing.assert_allclose(likelihood.gradient(points)[:, 1], 0.0, atol=1e-3)
     for point in points:

@@ -51,7 +51,12 @@ def arguments(*callables):
 @pytest.mark.parametrize(
     ("section", "taken", "only_here", "only_python"),
     [
-        (e.ParameterConfig, (Coupling,), "", "name kind constraint fit_limits fit_guess"),
+        (
+            e.ParameterConfig,
+            (Coupling,),
+            "",
+            "name kind constraint fit_limits fit_guess anchors interval_bounds interval_bounds_in_events fittable",
+        ),
         (e.MorphingConfig, (Setup.with_morphing,), "", "self"),
         (e.DifferencesConfig, (Setup.with_finite_differences,), "", "self"),
         (e.SetupConfig, (Setup.__init__,), "parameters finite_differences", "self space differences"),
@@ -91,7 +96,7 @@ def arguments(*callables):
                 RatioEstimator.fit,
                 TrainingOptions,
             ),
-            "kind ensemble calibration",
+            "kind ensemble calibration variations",
             "self settings samples validation progress checkpoint options device",
         ),
         (

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from columnminer import cli
+from columnminer.documents import check_document
 from columnminer.errors import ColumnMinerWarning, InputError, UnknownNameError
 from columnminer.generate.drellyan import DrellYan
 from columnminer.infer.limits import Grid, expected_limits
@@ -19,7 +20,6 @@ from columnminer.learn.estimators import load_estimator, trained_members
 from columnminer.pipeline.analysis import Analysis
 from columnminer.pipeline.configuration import AnalysisConfig
 from columnminer.pipeline.describe import describe
-from columnminer.pipeline.document import check_document
 from columnminer.pipeline.learning import Draws, _parted
 from columnminer.pipeline.reporting import load_results
 from columnminer.pipeline.results import Spread, load_spread, save_spread

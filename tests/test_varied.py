@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from shifted_store import OBSERVABLES, RATE, THRESHOLD, ExactRatio, amplitude, log_density, shifted_store, sigma
 
 import columnminer
-from columnminer.errors import InputError, MissingError, OutputExistsError, UnknownNameError
+from columnminer.errors import CheckWarning, InputError, MissingError, OutputExistsError, UnknownNameError
 from columnminer.infer.events import Events
 from columnminer.infer.fit import fit
 from columnminer.infer.grid import Grid
@@ -16,10 +18,10 @@ from columnminer.infer.neural import NeuralLikelihood
 from columnminer.learn import varied as varied_module
 from columnminer.learn.calibration import calibrate
 from columnminer.learn.ensembles import Ensemble
-from columnminer.learn.estimators import RatioEstimator, load_estimator
+from columnminer.learn.estimators import DensityEstimator, RatioEstimator, load_estimator
 from columnminer.learn.variations import learn_variations
-from columnminer.model.priors import flat_prior
-from columnminer.sample.sampling import sample_plain, sample_ratio
+from columnminer.model.priors import flat_prior, gaussian_prior
+from columnminer.sample.sampling import sample_density, sample_plain, sample_ratio
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*was never checked")
 
@@ -258,6 +260,45 @@ def test_what_was_saved_says_the_same(bases, kind, store, x, tmp_path):
     bases["single"].save(tmp_path / "other")
     with pytest.raises(OutputExistsError, match="holds no estimator with variations"):
         estimator.save(tmp_path / "other", replace=True)
+
+
+def test_nuisance_parameters_of_weights_stand_before_those_of_selections(store, x):
+    drawn = sample_ratio(store, flat_prior([(-0.5, 0.5)]), "zero", 2000, nu0=gaussian_prior([0.0], [1.0]))
+    base = RatioEstimator((5,)).fit(drawn, epochs=1)
+    varied = learn_variations(store, base, learner=RatioEstimator((4,)), limit=2000, **FEW)
+    assert varied.parameter_names == ("theta", "rate", "scale", "second")
+    assert varied.nuisance_names == ("rate", "scale", "second")
+    np.testing.assert_array_equal(varied.log_ratio(x, [0.2, 0.5, 0.0, 0.0]), base.log_ratio(x, [0.2, 0.5]))
+    model = NeuralLikelihood.from_store(store, varied, 100.0, nuisances=True)
+    data, point, h = model.asimov(scale=1.0), np.array([0.2, 0.5, 0.7, -0.2]), 1e-2
+    for step, slope in zip(h * np.eye(4), model.gradient(point, data), strict=True):
+        difference = model.log_likelihood(point + step, data) - model.log_likelihood(point - step, data)
+        assert slope == pytest.approx(difference / (2.0 * h), rel=1e-2, abs=1e-2)
+
+
+def test_it_is_checked_where_the_variations_are_0(bases, store):
+    varied = learn_variations(store, bases["single"], learner=RatioEstimator((4,)), limit=2000, **FEW)
+    drawn = sample_ratio(store, flat_prior([(-0.5, 0.5)]), "zero", 4000, partition="validation")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CheckWarning)  # of one epoch
+        found = columnminer.check(varied, drawn, closure=False)
+    assert "mean ratio" in {check.name for check in found}
+    assert varied.checks == bases["single"].checks == found
+
+
+def test_fisher_information_says_that_it_does_not_know_them(store, learned):
+    with pytest.raises(InputError, match="gives the score for theta, scale, second, the information is about theta"):
+        columnminer.FisherInformation(store, 1.0).detector("zero", learned)
+
+
+def test_densities_are_taken_to_the_reference(store, x, tmp_path):
+    drawn = sample_density(store, flat_prior([(-0.5, 0.5)]), 1000)
+    density = DensityEstimator((4,), n_transforms=1).fit(drawn, epochs=1)
+    varied = learn_variations(store, density, learner=RatioEstimator((4,)), limit=2000, names=["second"], **FEW)
+    np.testing.assert_allclose(varied.log_ratio(x, [0.2]), density.ratio_to([0.0]).log_ratio(x, [0.2]), rtol=1e-9)
+    varied.save(tmp_path / "d")
+    loaded = load_estimator(tmp_path / "d")
+    np.testing.assert_array_equal(loaded.log_ratio(x, [0.2, 0.5]), varied.log_ratio(x, [0.2, 0.5]))
 
 
 def test_what_it_refuses(bases, store, learned, tmp_path):

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from columnminer.formats.opening import open_reader
     from columnminer.generate.drellyan import DrellYan
     from columnminer.infer.adaptive import AdaptiveHistograms
+    from columnminer.infer.alea import load_alea
     from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
+    from columnminer.infer.batchfit import fit_batch, signal_estimate
+    from columnminer.infer.batchintervals import interval_batch
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
     from columnminer.infer.geometry import distance_contours, geodesics
@@ -28,11 +31,15 @@ if TYPE_CHECKING:
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
     from columnminer.infer.metric import Metric
     from columnminer.infer.neural import NeuralLikelihood
+    from columnminer.infer.own import StatisticalModel
     from columnminer.infer.profiles import profile, project
     from columnminer.infer.projection import ScoreProjection
     from columnminer.infer.pyhf_likelihood import PyhfLikelihood
     from columnminer.infer.pyhf_modifiers import pyhf_modifier_set
     from columnminer.infer.rate import RateLikelihood
+    from columnminer.infer.template_model import TemplateModel
+    from columnminer.infer.template_sources import TemplateSource
+    from columnminer.infer.templates import TemplateLikelihood
     from columnminer.learn.calibration import calibrate
     from columnminer.learn.checks import check
     from columnminer.learn.estimators import (
@@ -50,6 +57,7 @@ if TYPE_CHECKING:
     from columnminer.learn.madminer import import_madminer_estimator
     from columnminer.learn.onnx_export import export_onnx
     from columnminer.learn.variations import learn_variations
+    from columnminer.model.conditional import ConditionalParameter
     from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
     from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
     from columnminer.model.setup import Setup
@@ -86,9 +94,21 @@ if TYPE_CHECKING:
     from columnminer.store.madminer_write import export_madminer, save_madminer_setup
     from columnminer.store.samples import Sample
     from columnminer.store.samplestore import SampleStore
+    from columnminer.toys.belts import belt, poisson_belt, poisson_interval
+    from columnminer.toys.campaign import Campaign
+    from columnminer.toys.coverage import coverage
+    from columnminer.toys.discovery import discovery_power, toy_significance
+    from columnminer.toys.neyman import NeymanThresholds
+    from columnminer.toys.results import CampaignResults
+    from columnminer.toys.runner import run_campaign
+    from columnminer.toys.sensitivity import sensitivity
 
 _NAMES = {
     "columnminer.errors": ("ColumnMinerError", "ColumnMinerWarning"),
+    "columnminer.infer.template_model": ("TemplateModel",),
+    "columnminer.infer.template_sources": ("TemplateSource",),
+    "columnminer.infer.templates": ("TemplateLikelihood",),
+    "columnminer.model.conditional": ("ConditionalParameter",),
     "columnminer.model.parameters": ("Benchmark", "Coupling", "Parameter", "ParameterSpace"),
     "columnminer.model.priors": ("fixed_points", "flat_prior", "gaussian_prior", "product_prior"),
     "columnminer.model.setup": ("Setup",),
@@ -145,11 +165,15 @@ _NAMES = {
     "columnminer.learn.madminer": ("import_madminer_estimator",),
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.learn.information": ("Information",),
+    "columnminer.infer.batchfit": ("fit_batch", "signal_estimate"),
+    "columnminer.infer.batchintervals": ("interval_batch",),
     "columnminer.infer.fit": ("fit",),
+    "columnminer.infer.own": ("StatisticalModel",),
     "columnminer.infer.histfactory": ("to_workspace", "write_workspace"),
     "columnminer.infer.geometry": ("distance_contours", "geodesics"),
     "columnminer.infer.histogram": ("HistogramLikelihood",),
     "columnminer.infer.adaptive": ("AdaptiveHistograms",),
+    "columnminer.infer.alea": ("load_alea",),
     "columnminer.infer.asymptotics": ("cls_limit", "cls_values", "discovery"),
     "columnminer.infer.intervals": ("confidence_interval",),
     "columnminer.infer.profiles": ("profile", "project"),
@@ -161,6 +185,14 @@ _NAMES = {
     "columnminer.infer.pyhf_likelihood": ("PyhfLikelihood",),
     "columnminer.infer.pyhf_modifiers": ("pyhf_modifier_set",),
     "columnminer.infer.rate": ("RateLikelihood",),
+    "columnminer.toys.belts": ("belt", "poisson_belt", "poisson_interval"),
+    "columnminer.toys.coverage": ("coverage",),
+    "columnminer.toys.discovery": ("discovery_power", "toy_significance"),
+    "columnminer.toys.neyman": ("NeymanThresholds",),
+    "columnminer.toys.sensitivity": ("sensitivity",),
+    "columnminer.toys.campaign": ("Campaign",),
+    "columnminer.toys.results": ("CampaignResults",),
+    "columnminer.toys.runner": ("run_campaign",),
     "columnminer.show.report": ("write_report",),
 }
 
@@ -169,8 +201,11 @@ _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 __all__ = [
     "AdaptiveHistograms",
     "Benchmark",
+    "Campaign",
+    "CampaignResults",
     "ColumnMinerError",
     "ColumnMinerWarning",
+    "ConditionalParameter",
     "Coupling",
     "Cut",
     "DefaultObservables",
@@ -193,6 +228,7 @@ __all__ = [
     "Metric",
     "MorphingRatioEstimator",
     "NeuralLikelihood",
+    "NeymanThresholds",
     "NormalisationUncertainty",
     "Observable",
     "PDFUncertainty",
@@ -211,16 +247,23 @@ __all__ = [
     "Selection",
     "SelectionVariation",
     "Setup",
+    "StatisticalModel",
+    "TemplateLikelihood",
+    "TemplateModel",
+    "TemplateSource",
     "WeightVariation",
     "__version__",
+    "belt",
     "calibrate",
     "check",
     "cls_limit",
     "cls_values",
     "combine",
     "confidence_interval",
+    "coverage",
     "cross_sections",
     "discovery",
+    "discovery_power",
     "distance_contours",
     "event_information",
     "expected_limits",
@@ -229,23 +272,29 @@ __all__ = [
     "find_directions",
     "fisher_information",
     "fit",
+    "fit_batch",
     "fixed_points",
     "flat_prior",
     "gaussian_prior",
     "geodesics",
     "import_madminer",
     "import_madminer_estimator",
+    "interval_batch",
     "learn_variations",
+    "load_alea",
     "load_estimator",
     "load_madminer_setup",
     "observed_limits",
     "open_reader",
+    "poisson_belt",
+    "poisson_interval",
     "process",
     "product_prior",
     "profile",
     "project",
     "pyhf_modifier_set",
     "reduce_directions",
+    "run_campaign",
     "sample_density",
     "sample_double_ratio",
     "sample_local",
@@ -254,7 +303,10 @@ __all__ = [
     "sample_test",
     "sample_variation",
     "save_madminer_setup",
+    "sensitivity",
+    "signal_estimate",
     "to_workspace",
+    "toy_significance",
     "write_lhe",
     "write_report",
     "write_workspace",

@@ -1,4 +1,4 @@
-"""The command line: thin, over `pipeline`.
+"""The command line: thin, over `pipeline` and `toys`.
 
 Results go to the standard output, all else to the standard error: bars on a terminal, plain log lines elsewhere. Bad
 input ends with status 2 and one line. What a command needs is imported when it runs, so that ``--help`` is quick.
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from columnminer.pipeline.steps import Running
     from columnminer.show.report import Table
+    from columnminer.toys.campaign import Campaign
 
 __all__ = ["main"]
 
@@ -159,6 +160,116 @@ def _running(workers: int, scheduler: str | None, *, quiet: bool) -> Iterator[Ru
 
 
 @columnminer.command()
+@click.argument("campaign", type=_PATH)
+@click.option("--computation", help="Which computation of a running configuration of alea.  [default: discovery_power]")
+@click.option("--out", type=_PATH, help="Store of the results.  [default: the name of the file, with .zarr]")
+@click.option("--seed", type=click.IntRange(min=0), help="In place of the seed of the file.")
+@click.option("--alea", "alea_folder", type=_PATH, help="Folder for the results as HDF5 files in the layout of alea.")
+@click.option("--no-resume", is_flag=True, help="Start afresh, in place of what an earlier run has left.")
+@click.option(
+    "--submit",
+    type=click.Choice(["slurm", "htcondor", "local"]),
+    help="Make jobs of the batches; afterwards, the same without this option collects the results.",
+)
+@click.option("--combine", type=click.IntRange(min=1), help="Batches in one job.  [default: 1, or as alea's file says]")
+@click.option("--resources", type=_PATH, help="With --submit: YAML file with cores, memory, walltime, queue, ...")
+@click.option("--debug", is_flag=True, help="With --submit: print the first job's script, and submit only that one.")
+@click.option("--dry-run", is_flag=True, help="With --submit: write the scripts, and submit nothing.")
+@click.option("--batches", metavar="FIRST:LAST", help="Make only these batches: what submitted jobs do.")
+@_running_options
+def toys(
+    campaign: Path,
+    *,
+    computation: str | None,
+    out: Path | None,
+    seed: int | None,
+    alea_folder: Path | None,
+    submit: str | None,
+    combine: int | None,
+    resources: Path | None,
+    debug: bool,
+    dry_run: bool,
+    batches: str | None,
+    workers: int,
+    scheduler: str | None,
+    no_resume: bool,
+    quiet: bool,
+) -> None:
+    """Make the toys of a CAMPAIGN and fit its hypotheses to them.
+
+    CAMPAIGN is a YAML file of ours, or a running configuration of alea. Batches of toys that are done are kept, so that
+    an interrupted campaign goes on; results do not depend on the number of workers.
+    """
+    from columnminer.pipeline.tables import campaign_table  # noqa: PLC0415
+    from columnminer.toys.alea_results import write_alea_results  # noqa: PLC0415
+    from columnminer.toys.campaign import Campaign  # noqa: PLC0415
+    from columnminer.toys.runner import run_campaign  # noqa: PLC0415
+
+    if quiet:
+        _log.setLevel(logging.WARNING)
+    where = Path(f"{campaign.stem}{'' if computation is None else f'_{computation}'}.zarr") if out is None else out
+    if submit is not None:
+        flags = {"redo": no_resume, "debug": debug, "dry_run": dry_run, "workers": workers, "combine": combine}
+        _submit(campaign, where, submit, resources, computation=computation, seed=seed, **flags)
+        return
+    plan = Campaign.from_yaml(campaign, computation=computation)
+    if batches is not None:
+        _run_batches(plan, where, batches, seed)
+        return
+    with _running(workers, scheduler, quiet=quiet) as running:
+        results = run_campaign(
+            plan,
+            where,
+            client=running.client,
+            workers=running.workers,
+            seed=seed,
+            resume=not no_resume,
+            replace=no_resume,
+            progress=running.progress,
+        )
+    _print([campaign_table(results)])
+    if alea_folder is not None:
+        write_alea_results(results, alea_folder, plan.output_file, seed=seed)
+    click.echo(f"Results: {where}")
+
+
+def _submit(campaign: Path, out: Path, system: str, resources: Path | None, **options: Any) -> None:
+    from columnminer.toys.jobs import read_resources, submit_campaign  # noqa: PLC0415
+
+    asked = None if resources is None else read_resources(resources)
+    done = submit_campaign(campaign, out, system, resources=asked, **options)
+    click.echo(f"{len(done.jobs)} jobs; {len(done.finished)} more finished before, {len(done.queued)} in the queue")
+
+
+def _run_batches(plan: Campaign, out: Path, batches: str, seed: int | None) -> None:
+    from columnminer.toys.runner import run_batches  # noqa: PLC0415
+
+    first, _, last = batches.partition(":")
+    if not (first.isdecimal() and last.isdecimal()):
+        msg = f"--batches must be two numbers FIRST:LAST, not {batches!r}"
+        raise click.BadParameter(msg)
+    run_batches(plan, out, int(first), int(last), seed=seed)
+
+
+@columnminer.command()
+@click.argument("folder", type=_PATH)
+def jobs(folder: Path) -> None:
+    """Tell how the jobs in FOLDER stand: finished, in the queue, or failed, with the ends of their logs."""
+    from columnminer.run.jobs import describe_failures, job_states  # noqa: PLC0415
+
+    if not folder.is_dir():
+        msg = f"{folder} is no folder of jobs"
+        raise click.ClickException(msg)
+    states = job_states(folder)
+    for state in states:
+        done = len(state.job.tasks) - len(state.job.unfinished())
+        number = "" if state.job.number is None else f" ({state.job.system} {state.job.number})"
+        click.echo(f"{state.job.name}{number}: {state.state}, {done} of {len(state.job.tasks)} tasks finished")
+    if failures := describe_failures(states):
+        click.echo(failures)
+
+
+@columnminer.command()
 @click.argument("path", type=_PATH)
 def inspect(path: Path) -> None:
     """Describe a store, samples, an estimator, a set-up, event files, an analysis or a MadMiner file."""
@@ -226,3 +337,7 @@ def _print(tables: Iterable[Table]) -> None:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             click.echo(f"  {'  '.join(cells)}".rstrip())
         click.echo()
+
+
+if __name__ == "__main__":
+    main()

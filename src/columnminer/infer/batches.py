@@ -24,8 +24,8 @@ __all__ = ["Batchable", "pick", "stack"]
 class Batchable(Protocol):
     """Data of a likelihood's own form that can be stacked and picked."""
 
-    def pick(self, rows: NDArray[np.int64]) -> Self:
-        """Return the data sets of these rows of a batch."""
+    def pick(self, rows: NDArray[np.int64]) -> Any:
+        """Return the data sets of these rows of a batch; of a single row without an axis, a single data set."""
         ...
 
     @classmethod
@@ -59,6 +59,8 @@ def stack(data: Sequence[Any]) -> Any:
 
 def pick(data: Any, rows: NDArray[np.int64]) -> Any:
     """Return some of the data sets of a batch, (n, ...): those of these rows, in this order.
+
+    A single row without an axis, ``np.asarray(3)``, gives a single data set.
 
     Raises
     ------

@@ -13,15 +13,19 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
-from columnminer.errors import InputError, UnknownNameError, did_you_mean
+from columnminer.errors import InputError, did_you_mean
+from columnminer.infer.fit import maximise
+from columnminer.infer.free import check_names, free_names
+from columnminer.infer.products import Product
 from columnminer.infer.profiles import ConditionalFits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from numpy.typing import NDArray
+
     from columnminer.infer.fit import FitResult
     from columnminer.infer.likelihood import Likelihood
-    from columnminer.model.parameters import Parameter
 
 __all__ = ["Interval", "asymptotic_threshold", "confidence_interval"]
 
@@ -81,7 +85,7 @@ def asymptotic_threshold(level: float, kind: Kind = "central", dof: int = 1) -> 
     InputError
         If level, kind or degrees of freedom make no sense; limits have one degree of freedom.
     """
-    _check(level, kind)
+    check_question(level, kind)
     if kind != "central" and level <= 0.5:
         msg = f"the confidence level of a limit must lie between 0.5 and 1, not at {level}"
         raise InputError(msg)
@@ -101,7 +105,10 @@ def confidence_interval(
     threshold: float | Callable[[float], float] | None = None,
     roots: Literal["nearest", "extremal"] = "nearest",
     bounds: Range | None = None,
+    bounds_in_events: bool | None = None,
     bound_best_fit: bool = False,
+    interval_args: Mapping[str, float] | None = None,
+    best_fit_args: Mapping[str, float] | None = None,
     reference: FitResult | None = None,
     n_scan: int = 50,
     start: Any = None,
@@ -129,11 +136,19 @@ def confidence_interval(
         standard error are taken outwards), or the "extremal", the outermost within the bounds, found by a scan. Then
         the interval also holds the values between, and covers more than its level.
     bounds
-        (low, high) between which ends are looked for; None for an open side. By default the fit limits of the
-        parameter, for extremal roots else its `bounds`.
+        (low, high) between which ends are looked for; None for an open side. By default the `interval_bounds` of the
+        parameter, or its fit limits, for extremal roots else its `bounds`.
+    bounds_in_events
+        Whether the bounds of a rate parameter are expected numbers of events: those of a rate of 1 scaled by it. By
+        default its `interval_bounds` are what the parameter says they are, and `bounds` are values of the parameter.
     bound_best_fit
         Whether the best fit must lie within `bounds`, too, as where values beyond mean nothing. Otherwise t counts
         from a best fit that may lie beyond, and the interval may be short, or empty.
+    interval_args
+        Parameters to hold, as by `Likelihood.fix`.
+    best_fit_args
+        Parameters to hold in the best fit from which t counts, in place of `interval_args`: fewer, for slices of
+        regions in more parameters.
     reference
         A fit from whose maximum t counts, in place of the best fit of this likelihood: one with more parameters free,
         for slices of regions in more parameters.
@@ -153,7 +168,7 @@ def confidence_interval(
     MissingError
         If the likelihood has no data or cannot be fitted.
     """
-    _check(level, kind)
+    check_question(level, kind)
     if roots not in {"nearest", "extremal"}:
         msg = f"the roots are 'nearest' or 'extremal', not {roots!r}.{did_you_mean(roots, ('nearest', 'extremal'))}"
         raise InputError(msg)
@@ -162,10 +177,16 @@ def confidence_interval(
         raise InputError(msg)
     if threshold is None:
         threshold = asymptotic_threshold(level, kind, dof)
-    if name not in likelihood.names:
-        msg = f"the likelihood has no parameter {name!r}.{did_you_mean(name, likelihood.names)}"
-        raise UnknownNameError(msg)
-    low, high = _bounds(likelihood.parameters[likelihood.names.index(name)], bounds, roots, kind)
+    held = dict(interval_args or {})
+    check_parameter(likelihood, name, held)
+    low, high = search_range(likelihood, name, bounds, roots, kind, in_events=bounds_in_events)
+    if best_fit_args is not None and dict(best_fit_args) != held:
+        if reference is not None:
+            msg = "t counts from the best fit with best_fit_args held, or from a reference, not from both"
+            raise InputError(msg)
+        model = likelihood.fix(**best_fit_args)
+        reference = maximise(model, **(fit_options or {}))
+    likelihood = likelihood.fix(**held) if held else likelihood
     limits = {name: (low, high)} if bound_best_fit else None
     fits = ConditionalFits(likelihood, [name], start=start, limits=limits, fit_options=fit_options)
 
@@ -182,7 +203,8 @@ def confidence_interval(
     return Interval(name, lower[0], upper[0], lower[1], upper[1], level, kind, fits.best, fits.valid)
 
 
-def _check(level: float, kind: str) -> None:
+def check_question(level: float, kind: str) -> None:
+    """Raise `InputError` if there is no such confidence level, or kind of interval."""
     kinds = ("central", "upper", "lower")
     if kind not in kinds:
         msg = f"an interval is 'central', 'upper' or 'lower', not {kind!r}.{did_you_mean(kind, kinds)}"
@@ -192,11 +214,27 @@ def _check(level: float, kind: str) -> None:
         raise InputError(msg)
 
 
-def _bounds(parameter: Parameter, bounds: Range | None, roots: str, kind: Kind) -> tuple[float, float]:
+def check_parameter(likelihood: Likelihood, name: str, held: Mapping[str, object]) -> None:
+    """Raise `UnknownNameError` or `InputError` unless a parameter can have an interval with those others held."""
+    check_names([name, *held], likelihood)
+    if name not in free_names(likelihood, held):
+        why = "is held" if name in held else "is not fittable"
+        msg = f"{name!r} {why}: it has no confidence interval"
+        raise InputError(msg)
+
+
+def search_range(
+    likelihood: Likelihood, name: str, bounds: Range | None, roots: str, kind: Kind, *, in_events: bool | None = None
+) -> tuple[float, float]:
     """Return between which values ends are looked for; infinite where a side is open."""
-    given = bounds or parameter.fit_limits or (parameter.bounds if roots == "extremal" else None) or (None, None)
-    low = -np.inf if given[0] is None else float(given[0])
-    high = np.inf if given[1] is None else float(given[1])
+    parameter = likelihood.parameters[likelihood.names.index(name)]
+    given = bounds or parameter.interval_bounds
+    if in_events is None:
+        in_events = bounds is None and parameter.interval_bounds_in_events
+    unit = events_per_unit(likelihood, name) if in_events and given else 1.0
+    given = given or parameter.fit_limits or (parameter.bounds if roots == "extremal" else None) or (None, None)
+    low = -np.inf if given[0] is None else float(given[0]) / unit
+    high = np.inf if given[1] is None else float(given[1]) / unit
     if not low < high:
         msg = f"the bounds of {parameter.name!r} must be (low, high), not {given!r}"
         raise InputError(msg)
@@ -205,6 +243,33 @@ def _bounds(parameter: Parameter, bounds: Range | None, roots: str, kind: Kind) 
         msg = f"extremal roots need to know how far to look: give bounds=(low, high) of {parameter.name!r}"
         raise InputError(msg)
     return low, high
+
+
+def events_per_unit(likelihood: Likelihood, name: str) -> float:
+    """Return the expected number of events for each unit of a rate parameter, all others nominal.
+
+    Raises
+    ------
+    InputError
+        If the parameter is no rate, or adds no events.
+    """
+    kind = likelihood.parameters[likelihood.names.index(name)].kind
+    if kind != "rate":
+        msg = f"{name!r} is a parameter of kind {kind!r}; only those of rates have bounds in numbers of events"
+        raise InputError(msg)
+    unit = _events(likelihood, likelihood.point({name: 1.0})) - _events(likelihood, likelihood.point({name: 0.0}))
+    if not unit > 0.0:
+        msg = f"{name!r} adds {unit:g} events: bounds in numbers of events mean nothing"
+        raise InputError(msg)
+    return unit
+
+
+def _events(likelihood: Likelihood, point: NDArray[np.float64]) -> float:
+    """Return the expected number of events, without the auxiliary measurements."""
+    if isinstance(likelihood, Product):
+        parts = [f for f in likelihood.factors if set(f.names) != set(f.measured)]
+        return sum(_events(f, point[[likelihood.names.index(name) for name in f.names]]) for f in parts)
+    return float(np.sum(likelihood.expected(point)))
 
 
 _FoundEnd: TypeAlias = "tuple[float, End]"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import InputError, MissingError, UnknownNameError, did_you_mean
-from columnminer.infer.fit import FitResult, guesses, maximise
+from columnminer.infer.fit import FitResult, check_fit_options, maximise
+from columnminer.infer.free import free_names, guesses
 from columnminer.infer.grid import Grid, grid_points
 
 if TYPE_CHECKING:
@@ -20,12 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from columnminer.infer.fit import Limits
+    from columnminer.infer.free import Limits
     from columnminer.infer.likelihood import Likelihood
 
 __all__ = ["ConditionalFits", "Profile", "profile", "project"]
-
-_FIT_OPTIONS = ("method", "strategy", "refits", "gradient", "tolerance")
 
 
 @dataclass(frozen=True)
@@ -239,15 +238,12 @@ class ConditionalFits:
         if len(set(self._names)) != len(self._names) or not self._names:
             msg = f"distinct parameters are needed, not {', '.join(self._names) or 'none'}"
             raise InputError(msg)
-        for option in self._options:
-            if option not in _FIT_OPTIONS:
-                msg = f"fits have no option {option!r}.{did_you_mean(option, _FIT_OPTIONS)}"
-                raise UnknownNameError(msg)
-        self.others = tuple(name for name in likelihood.names if name not in self._names)
+        check_fit_options(self._options)
+        self.others = free_names(likelihood, self._names)
         if best_fit is None:
             best_fit = maximise(likelihood, start=start, limits=limits, **self._options)
-        elif set(best_fit.parameter_names) != set(likelihood.names):
-            fitted, wanted = ", ".join(best_fit.parameter_names), ", ".join(likelihood.names)
+        elif set(best_fit.parameter_names) != set(free_names(likelihood)):
+            fitted, wanted = ", ".join(best_fit.parameter_names), ", ".join(free_names(likelihood))
             msg = f"the best fit is one of {fitted}, the likelihood one of {wanted}"
             raise InputError(msg)
         self._found: dict[tuple[float, ...], _Found] = {}
@@ -270,7 +266,8 @@ class ConditionalFits:
 
         That is its standard error, if there is one; a best fit at a limit has none, and distances are tried.
         """
-        error = float(self.best.errors[self.best.parameter_names.index(self._names[0])])
+        errors: dict[str, float] = dict(zip(self.best.parameter_names, self.best.errors.tolist(), strict=True))
+        error = errors.get(self._names[0], np.nan)
         if np.isfinite(error) and error > 0.0:
             return error
         centre, step = float(self.centre[0]), self._inwards()
@@ -368,9 +365,10 @@ class ConditionalFits:
         """Return how the other parameters follow those held in the Gaussian approximation of the best fit."""
         names = self.best.parameter_names
         covariance = np.where(np.isfinite(self.best.covariance), self.best.covariance, np.eye(len(names)))
-        held = [names.index(name) for name in self._names]
+        held = [names.index(name) for name in self._names if name in names]
+        shift = shift[[name in names for name in self._names]]
         moved = covariance[:, held] @ np.linalg.pinv(covariance[np.ix_(held, held)]) @ shift
-        return {name: float(moved[names.index(name)]) for name in self.others}
+        return {name: float(moved[names.index(name)]) if name in names else 0.0 for name in self.others}
 
 
 def _points(names: Sequence[str], values: Grid | ArrayLike) -> NDArray[np.float64]:

@@ -67,12 +67,10 @@ class AuxiliaryMeasurements:
             return
         i = which[0]
         here = None if self._poisson[i] else (self.nominal[i], self._sizes[i])
-        if here is None or not np.allclose(
-            here, (parameter.nominal, parameter.constraint or 0.0), rtol=1e-9, atol=1e-9
-        ):
+        if here is None or not np.allclose(here, (parameter.nominal, parameter.width or 0.0), rtol=1e-9, atol=1e-9):
             law = "a Poisson law" if here is None else f"a Gaussian of width {here[1]:g} around {here[0]:g}"
             msg = (
-                f"parameter {parameter.name!r} has a constraint of {parameter.constraint:g} around "
+                f"parameter {parameter.name!r} has a constraint of {parameter.constraint} around "
                 f"{parameter.nominal:g}, but the workspace has {law}. Make them agree, or rename one"
             )
             raise InputError(msg)

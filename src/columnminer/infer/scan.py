@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -163,10 +162,8 @@ def _profiled(likelihood: Likelihood, names: Sequence[str], theta: NDArray[np.fl
     """Return the points with the nuisance parameters fitted at each: all at once, or one by one where that fails."""
     points = likelihood.points(None, dict(zip(names, theta.T, strict=True)))
     nuisances = [p for p in likelihood.parameters if p.name not in names]
-    done = np.zeros(len(points), dtype=bool)
-    if all(p.fit_limits is None for p in nuisances):
-        with contextlib.suppress(MissingError):  # no gradient
-            points, done = climb(likelihood, points, [p.name for p in nuisances])
+    climbed = climb(likelihood, points, [p.name for p in nuisances], likelihood.data, shared=True)
+    points, done = climbed.points, climbed.arrived
     possible = np.isfinite(likelihood.terms(points, likelihood.data).total)
     start: dict[str, float] = {}
     for i in np.flatnonzero(possible & ~done):

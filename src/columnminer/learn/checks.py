@@ -31,6 +31,7 @@ from columnminer.errors import CheckWarning, InputError
 from columnminer.learn.averages import N_BINS, Draws
 from columnminer.learn.closure import two_sample_test
 from columnminer.learn.gold import pick_features, required
+from columnminer.learn.varied import VariedRatio
 from columnminer.learn.verdicts import SIGNIFICANCE, Check, Finding, judge_mean, judge_pulls, judge_worst_bin
 from columnminer.sample.samples import Samples
 from columnminer.streams import seed_sequence
@@ -64,7 +65,7 @@ def check(estimator: Any, samples: Samples | SampleStore, *, closure: bool = Tru
     Parameters
     ----------
     estimator
-        Fitted; an ensemble is checked as a whole.
+        Fitted; an ensemble is checked as a whole, one with selection variations where these are 0.
     samples
         From `sample_local` for scores, else from `sample_ratio` (for a density also from `sample_density`).
     closure
@@ -82,6 +83,8 @@ def check(estimator: Any, samples: Samples | SampleStore, *, closure: bool = Tru
     CheckWarning
         If a check fails.
     """
+    if isinstance(estimator, VariedRatio):
+        return check(estimator.estimator, samples, closure=closure, seed=seed)
     if estimator.estimates == "score":
         return check_score(estimator, samples)
     return check_ratio(estimator, samples, closure=closure, seed=seed)

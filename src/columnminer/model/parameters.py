@@ -17,6 +17,7 @@ import numpy as np
 from columnminer.errors import ExpressionError, InputError, UnknownNameError, did_you_mean
 from columnminer.expressions import compile_expression
 from columnminer.model.checks import floats, integer, number, ordered, pair, text, unique
+from columnminer.model.distributions import Distribution, parse_distribution, parse_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,15 +45,26 @@ class Parameter:
     bounds
         (low, high) range of interest: over it the morphing basis is optimised and grids are laid. None: unbounded.
     constraint
-        Standard deviation of a Gaussian constraint around `nominal`; None: unconstrained.
+        Standard deviation of a Gaussian constraint around `nominal`, or any other distribution of the parameter as
+        text, such as "stats.uniform(loc=-2, scale=4)"; None: unconstrained.
     kind
-        What it stands for: "theory" and "nuisance" are known to the package, other words are free.
+        What it stands for. The package knows "theory" and "nuisance", and of template models "rate", "shape",
+        "efficiency", "livetime", "index" (takes the values of its anchors only) and "needs_reinit" (the model is built
+        for its nominal value); other words are free.
     description
         For tables and labels.
     fit_limits
         (low, high) that a fit must not leave, None for an open side. None: no limits.
     fit_guess
         Where a fit starts; None: at `nominal`.
+    anchors
+        Values at which templates exist, as numbers or as text such as "np.linspace(-2, 2, 5)"; kept in order.
+    interval_bounds
+        (low, high) between which ends of a confidence interval are looked for, None for an open side.
+    interval_bounds_in_events
+        Whether these are expected numbers of events, of a parameter of kind "rate", and not values of the parameter.
+    fittable
+        Whether a fit may vary it at all.
 
     Raises
     ------
@@ -64,11 +76,15 @@ class Parameter:
     nominal: float = 0.0
     bounds: tuple[float, float] | None = None
     _: KW_ONLY
-    constraint: float | None = None
+    constraint: float | str | None = None
     kind: str = "theory"
     description: str = ""
     fit_limits: tuple[float | None, float | None] | None = None
     fit_guess: float | None = None
+    anchors: tuple[float, ...] | None = None
+    interval_bounds: tuple[float | None, float | None] | None = None
+    interval_bounds_in_events: bool = False
+    fittable: bool = True
 
     if TYPE_CHECKING:  # how it may be called, for type checkers: see `__new__`
 
@@ -78,11 +94,15 @@ class Parameter:
             nominal: float = 0.0,
             bounds: Sequence[float] | None = None,
             *,
-            constraint: float | None = None,
+            constraint: float | str | Distribution | None = None,
             kind: str = "theory",
             description: str = "",
             fit_limits: Sequence[float | None] | None = None,
             fit_guess: float | None = None,
+            anchors: ArrayLike | str | None = None,
+            interval_bounds: Sequence[float | None] | None = None,
+            interval_bounds_in_events: bool = False,
+            fittable: bool = True,
             lha: Sequence[Any] | None = None,
             max_power: int = 2,
             transform: str | None = None,
@@ -103,20 +123,53 @@ class Parameter:
             left, right = (number(end, what) for end in pair(self.bounds, what))
             checked["bounds"] = ordered(left, right, what)
         if self.constraint is not None:
-            checked["constraint"] = number(self.constraint, f"{where}: constraint")
-            ordered(0.0, checked["constraint"], f"{where}: constraint, a standard deviation")
-        if self.fit_limits is not None:
-            what = f"{where}: fit_limits"
-            low, high = (None if end is None else number(end, what) for end in pair(self.fit_limits, what))
-            checked["fit_limits"] = (low, high) if low is None or high is None else ordered(low, high, what)
+            checked["constraint"] = _constraint(self.constraint, f"{where}: constraint")
+        for name in ("fit_limits", "interval_bounds"):
+            if getattr(self, name) is not None:
+                checked[name] = _limits(getattr(self, name), f"{where}: {name}")
         if self.fit_guess is not None:
             checked["fit_guess"] = number(self.fit_guess, f"{where}: fit_guess")
+        if self.anchors is not None:
+            checked["anchors"] = _anchors(self.anchors, f"{where}: anchors")
+        for name in ("fittable", "interval_bounds_in_events"):
+            flag: object = getattr(self, name)
+            if not isinstance(flag, bool):
+                msg = f"{where}: {name} must be true or false, not {flag!r}"
+                raise InputError(msg)
         self._set(checked)
+        self._check_together(where)
+
+    def _check_together(self, where: str) -> None:
+        if self.interval_bounds_in_events and self.kind != "rate":
+            msg = f"{where}: only a parameter of kind 'rate' has interval_bounds in events, not one of {self.kind!r}"
+            raise InputError(msg)
+        for end in () if self.interval_bounds_in_events else self.interval_bounds or ():
+            if end is not None and end != self.clip(end):
+                msg = f"{where}: interval_bounds {self.interval_bounds} reach beyond fit_limits {self.fit_limits}"
+                raise InputError(msg)
+        if self.anchors is not None and self.kind == "needs_reinit":
+            msg = f"{where}: it cannot have anchors, for the model is built for one value of it"
+            raise InputError(msg)
+
+    @property
+    def distribution(self) -> Distribution | None:
+        """The distribution that constrains it; None without one, or if it is the Gaussian around `nominal`."""
+        return parse_distribution(self.constraint) if isinstance(self.constraint, str) else None
 
     @property
     def width(self) -> float | None:
-        """Standard deviation of the constraint; None without one."""
+        """Standard deviation of the constraint; None without one, or where the distribution has none."""
+        if isinstance(self.constraint, str):
+            std = parse_distribution(self.constraint).std
+            return std if math.isfinite(std) else None
         return self.constraint
+
+    def clip(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return values moved to the fit limits where they are beyond."""
+        low, high = self.fit_limits or (None, None)
+        return np.clip(
+            np.asarray(values, dtype=np.float64), -math.inf if low is None else low, math.inf if high is None else high
+        )
 
     def _set(self, checked: Mapping[str, object]) -> None:
         for name, value in checked.items():
@@ -135,6 +188,35 @@ class Parameter:
             for name, (value, default) in fields.items()
             if value != default or name == "max_power"  # which tells a coupling
         }
+
+
+def _constraint(value: object, what: str) -> float | str:
+    if isinstance(value, Distribution):
+        return value.text
+    if isinstance(value, str):
+        try:
+            return parse_distribution(value).text
+        except ExpressionError as error:
+            msg = f"{what}: {error}"
+            raise ExpressionError(msg) from error
+    return ordered(0.0, number(value, what), f"{what}, a standard deviation")[1]
+
+
+def _limits(value: object, what: str) -> tuple[float | None, float | None]:
+    low, high = (None if end is None else number(end, what) for end in pair(value, what))
+    return (low, high) if low is None or high is None else ordered(low, high, what)
+
+
+def _anchors(value: Any, what: str) -> tuple[float, ...]:
+    try:
+        values = np.unique(parse_values(value))
+    except InputError as error:
+        msg = f"{what}: {error}"
+        raise type(error)(msg) from error
+    if not len(values) or not np.isfinite(values).all():
+        msg = f"{what} must be finite numbers, at least one"
+        raise InputError(msg)
+    return tuple((values + 0.0).tolist())
 
 
 @dataclass(frozen=True)

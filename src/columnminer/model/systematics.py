@@ -268,8 +268,9 @@ class SelectionVariation(Systematic):
     """What is seen of an event is uncertain, its weight is not: the energy scale of jets, a trigger, an efficiency.
 
     `process` is given the selections at nu = +1 and (unless one-sided) -1, and applies them to the same events as the
-    nominal one; bins of histograms are interpolated between the three. Joint scores and ratios along nu do not exist:
-    at given x it is not the weight of the event that changes, but the event.
+    nominal one; bins of histograms are interpolated between the three, and the ratio of densities can be learned
+    (`learn_variations`). Joint scores and ratios along nu do not exist: at given x it is not the weight of the event
+    that changes, but the event.
 
     Parameters
     ----------

@@ -7,9 +7,9 @@ import time
 from functools import partial
 from pathlib import Path
 
+from columnminer.documents import read_document
 from columnminer.pipeline.build import build_ingredients
 from columnminer.pipeline.configuration import AnalysisConfig
-from columnminer.pipeline.document import read_document
 from columnminer.pipeline.plan import Plan
 from columnminer.pipeline.reporting import Results, load_results, report
 from columnminer.pipeline.stages import Stage, Workspace

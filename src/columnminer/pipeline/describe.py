@@ -19,6 +19,7 @@ from columnminer.model.setup import Setup
 from columnminer.pipeline.tables import (
     benchmark_table,
     calibration_of,
+    campaign_table,
     cut_flow_table,
     file_table,
     parameter_table,
@@ -29,6 +30,7 @@ from columnminer.show.report import Table
 from columnminer.store.eventstore import EVENTS_FORMAT, EventStore
 from columnminer.store.madminer import load_madminer_setup
 from columnminer.store.samplestore import SAMPLES_FORMAT, SampleStore
+from columnminer.toys.results import TOYS_FORMAT, CampaignResults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +73,8 @@ def _folder(path: Path) -> list[Table]:
             return _store(EventStore(path))
         if kind == SAMPLES_FORMAT:
             return _samples(SampleStore(path))
+        if kind == TOYS_FORMAT:
+            return [campaign_table(CampaignResults(path))]
     if (path / "estimator.json").is_file() or holds_ensemble(path) or is_calibrated(path) or is_varied(path):
         return _estimator(path)
     if (path / ".columnminer").is_dir():

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from columnminer.pipeline.document import Section
+from columnminer.documents import Section
 
 __all__ = [
     "Count",

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from columnminer.documents import Section, misplaced
 from columnminer.errors import did_you_mean
-from columnminer.pipeline.document import Section, misplaced
 from columnminer.pipeline.event_configuration import Count, Point, Positive, Range, Seed, Text
 
 __all__ = [

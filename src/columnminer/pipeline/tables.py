@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from columnminer.pipeline.results import Agreement
     from columnminer.store.eventstore import EventStore
     from columnminer.store.samplestore import SampleStore
+    from columnminer.toys.results import CampaignResults
 
 __all__ = [
     "agreement_table",
     "benchmark_table",
     "calibration_of",
+    "campaign_table",
     "check_table",
     "cut_flow_table",
     "estimator_table",
@@ -231,3 +233,18 @@ def information_table(information: Mapping[str, Information]) -> Table:
     rows.sort(key=lambda row: names.index(row[0]))
     head = ["parameter", "analysis", "error, others known", "error, others fitted"]
     return Table(head, rows, "Standard errors that the Fisher information promises.")
+
+
+def campaign_table(results: CampaignResults) -> Table:
+    """Return the points of a campaign of toys, and how its fits fared."""
+    rows = []
+    for point in results:
+        truth = ", ".join(f"{name} = {value:.6g}" for name, value in {**point.nominal, **point.generate}.items())
+        expectation = "" if point.poi_expectation is None else f"{point.poi_expectation:.5g}"
+        valid = [f"{name} {fits.valid.mean():.2%}" for name, fits in point.fits.items()]
+        best = f"{np.median(point.values(point.poi)):.5g}" if "free" in point.fits else ""
+        ends = [] if point.intervals is None else np.nanmedian(point.intervals, axis=0).tolist()
+        interval = f"[{ends[0]:.5g}, {ends[1]:.5g}]" if ends else ""
+        rows.append([truth, expectation, f"{len(point)}", ", ".join(valid), best, interval])
+    head = ["truth", "expected events", "toys", "fits that converged", "median best fit", "median interval"]
+    return Table(head, rows, "Toys; best fits and confidence intervals are those of the parameter of interest.")

@@ -216,11 +216,14 @@ def _on_cluster(
 ) -> Generator[tuple[int, _Outcome]]:
     from distributed import as_completed  # noqa: PLC0415 - takes half a second, and only those with a client need it
 
-    futures = {client.submit(_attempt, function, item, retries=retries, pure=False): i for i, item in enumerate(items)}
+    # Tasks travel as plain bytes: if a worker cannot unpack one (it lacks a module, say), that task fails and says why;
+    # where dask itself has to unpack it, the worker dies, and the task waits for another one without end.
+    packed = (cloudpickle.dumps((function, item)) for item in items)
+    futures = {client.submit(_attempt_pickled, p, retries=retries, pure=False): i for i, p in enumerate(packed)}
     try:
         for future in as_completed(list(futures), raise_errors=False):  # type: ignore[no-untyped-call]
             error = future.exception()
-            yield futures[future], future.result() if error is None else _Outcome(error=error)
+            yield futures[future], cloudpickle.loads(future.result()) if error is None else _Outcome(error=error)
             future.release()
     finally:
         client.cancel([future for future in futures if not future.done()])

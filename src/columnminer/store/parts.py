@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["PartInfo", "committed_parts", "discard_parts", "open_parts", "read_part", "require_same", "write_part"]
+__all__ = [
+    "CONFIGURATION",
+    "PartInfo",
+    "committed_parts",
+    "discard_parts",
+    "open_parts",
+    "read_part",
+    "require_same",
+    "write_part",
+]
 
 CONFIGURATION = "configuration.json"
 

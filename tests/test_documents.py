@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
+from columnminer.documents import Section, check_document, read_document
 from columnminer.errors import ColumnMinerError, InputError
-from columnminer.pipeline.document import Section, check_document, read_document
 
 
 class Inner(Section):

@@ -16,12 +16,12 @@ from pydantic_core import PydanticCustomError
 from columnminer.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
 
-__all__ = ["Section", "check_document", "misplaced", "read_document"]
+__all__ = ["Section", "check_document", "check_values", "misplaced", "read_document", "read_mapping"]
 
 _MAX_BYTES = 10_000_000
 _MAX_DEPTH = 50
@@ -84,20 +84,53 @@ def read_document(path: Path, model: type[S]) -> S:
         If the file cannot be read, is no YAML, or does not fit; the message starts with ``file:line:``, and one about
         an unknown key names the nearest known one.
     """
+    return check_document(_text(path), model, name=str(path))
+
+
+def _text(path: Path) -> str:
     try:
         if path.stat().st_size > _MAX_BYTES:
             msg = f"{path}: larger than {_MAX_BYTES // 1_000_000} MB; this is no configuration file"
             raise InputError(msg)
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as reason:
         msg = f"{path}: cannot be read: {getattr(reason, 'strerror', None) or reason}"
         raise InputError(msg) from reason
-    return check_document(text, model, name=str(path))
 
 
 def check_document(text: str, model: type[S], name: str = "document") -> S:
     """Check YAML text against `model`; `name` is what messages call it. See `read_document`."""
     root, value = _parse(text, name)
+    return _validated(value, model, name, root, in_text=True)
+
+
+def check_values(values: Mapping[str, Any], model: type[S], name: str = "arguments") -> S:
+    """Check a mapping against `model`, as `check_document` does with what a text says.
+
+    Raises
+    ------
+    InputError
+        If it does not fit; the message starts with `name`, and names the key.
+    """
+    return _validated(dict(values), model, name, None, in_text=False)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the mapping that the YAML file `path` holds, for documents of other programs.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is no YAML, or holds something else.
+    """
+    value = _parse(_text(path), str(path))[1]
+    if not isinstance(value, dict):
+        msg = f"{path}: holds no keys, but a {type(value).__name__}"
+        raise InputError(msg)
+    return value
+
+
+def _validated(value: Any, model: type[S], name: str, root: yaml.Node | None, *, in_text: bool) -> S:
     try:
         return model.model_validate(value)
     except ValidationError as reason:
@@ -105,7 +138,7 @@ def check_document(text: str, model: type[S], name: str = "document") -> S:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         # Where alternatives were tried, the one that got furthest into the document is the one that was meant.
         error = max(errors, key=lambda e: (e["type"] == "misplaced", len(e["loc"])))
-        raise InputError(_sentence(error, root, name) + more) from None
+        raise InputError(_sentence(error, root, name, in_text=in_text) + more) from None
 
 
 def _parse(text: str, name: str) -> tuple[yaml.Node | None, Any]:
@@ -142,7 +175,7 @@ def _check_size(root: yaml.Node | None, name: str) -> None:
             stack += [(child, depth + 1) for child in node.value]
 
 
-def _sentence(error: ErrorDetails, root: yaml.Node | None, name: str) -> str:
+def _sentence(error: ErrorDetails, root: yaml.Node | None, name: str, *, in_text: bool) -> str:
     loc = [*error["loc"], *error.get("ctx", {}).get("at", ())]
     line, path = _place(root, loc)
     message = error["msg"].removeprefix("Value error, ")
@@ -154,7 +187,7 @@ def _sentence(error: ErrorDetails, root: yaml.Node | None, name: str) -> str:
     elif error["type"] != "misplaced" and isinstance(error["input"], str | int | float | bool):
         message = f"{message}, not {error['input']!r}"
     where = f" {path}:" if path else ""
-    return f"{name}:{line}:{where} {message}"
+    return f"{name}:{line}:{where} {message}" if in_text else f"{name}: {'.'.join(map(str, loc))}: {message}"
 
 
 def _place(node: yaml.Node | None, loc: Sequence[int | str]) -> tuple[int, str]:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import yaml
 
 import columnminer as cm
 from columnminer.errors import FileFormatError, InputError, MissingError
 from columnminer.formats.reader import Reader
+from columnminer.pipeline.analysis import Analysis
+from columnminer.pipeline.steps import STORE, Running
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,3 +132,40 @@ def test_one_file_of_weights_for_each_file_of_events(broken, showered, partons):
     assert cm.Sample([broken, showered], benchmark="sm").weight_files == (None, None)
     with pytest.raises(InputError, match="one file for each of the 2 files"):
         cm.Sample([broken, showered], benchmark="sm", weights_from=partons)
+
+
+def test_the_analysis_file(broken, partons, tmp_path):
+    names = cm.open_reader(partons).info().weight_names[1:]
+    document = {
+        "setup": {
+            "parameters": {"c": {}},
+            "benchmarks": {"sm": {"c": 0}, **{n: {"c": i + 1} for i, n in enumerate(names)}},
+        },
+        "samples": [{"path": broken.name, "benchmark": "sm", "weights_from": "weights.lhe.gz"}],
+        "selection": {
+            "observables": {"n_j": "len(j)", "n_a": "len(a)"},
+            "jets": {"pt_min": 200.0},
+            "isolation": {"a": {"pt_min": 1.0}},
+        },
+    }
+    (tmp_path / "weights.lhe.gz").write_bytes(partons.read_bytes())
+    path = tmp_path / "analysis.yaml"
+    path.write_text(yaml.safe_dump(document))
+
+    def analysis() -> Analysis:
+        return Analysis(path, tmp_path / "out", Running(progress=False))
+
+    first = analysis()
+    for stage in first.stages[:2]:
+        first.workspace.run(stage)
+    store = cm.EventStore(first.workspace.path(first.stages[1]) / STORE)
+    direct = cm.Selection(
+        {"n_j": "len(j)", "n_a": "len(a)"}, jets=cm.Jets(pt_min=200.0), isolation={"a": cm.Isolation(pt_min=1.0)}
+    )
+    expected = direct.apply(next(cm.open_reader(broken).batches())).observables
+    np.testing.assert_array_equal(store.observables[:], expected)
+    assert store.xsec("sm").value == pytest.approx([cm.open_reader(partons).info().cross_section], rel=1e-5)
+    assert analysis().workspace.is_done(analysis().stages[1])
+    first_partons(partons, tmp_path / "other.lhe", 30)
+    (tmp_path / "weights.lhe.gz").write_bytes((tmp_path / "other.lhe").read_bytes())
+    assert not analysis().workspace.is_done(analysis().stages[1])

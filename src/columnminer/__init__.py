@@ -69,7 +69,9 @@ if TYPE_CHECKING:
         SelectionVariation,
         WeightVariation,
     )
+    from columnminer.observe.clustering import Jets
     from columnminer.observe.detector import Detector
+    from columnminer.observe.isolation import Isolation
     from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
     from columnminer.observe.selection import Selection
     from columnminer.observe.smearing import Resolution
@@ -123,7 +125,9 @@ _NAMES = {
     "columnminer.formats.lhe_write": ("write_lhe",),
     "columnminer.generate.drellyan": ("DrellYan",),
     "columnminer.generate.madgraph": ("MadGraph",),
+    "columnminer.observe.clustering": ("Jets",),
     "columnminer.observe.detector": ("Detector",),
+    "columnminer.observe.isolation": ("Isolation",),
     "columnminer.observe.observables": ("Cut", "DefaultObservables", "Efficiency", "Observable"),
     "columnminer.observe.selection": ("Selection",),
     "columnminer.observe.smearing": ("Resolution",),
@@ -219,6 +223,8 @@ __all__ = [
     "Grid",
     "HistogramLikelihood",
     "Information",
+    "Isolation",
+    "Jets",
     "Likelihood",
     "Limits",
     "MadGraph",

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from columnminer.formats.decimals import HARD, read_float, read_int
+from columnminer.formats.flavour import open_flavour
 from columnminer.formats.machine import byte, eight, kernel, starts, step, word
 
 __all__ = ["read_events"]
@@ -58,6 +59,8 @@ _HEPMC, _GEV, _MEV = map(word, ("HepMC::", "GEV", "MEV"))
 _CROSS, _SECTION, _EVENT_SCALE, _QED, _QCD, _SIGNAL, _PROCESS_ID = map(
     word, ("GenCross", "Section ", "event_sc", "alphaQED", "alphaQCD", "signal_p", "rocess_i")
 )
+
+_open_flavour = step(open_flavour)
 
 
 @step
@@ -186,17 +189,6 @@ def _event_2(buf: Any, p: Any, stop: Any, state: Any, hard: Any, scalars: Any, w
 
 
 @step
-def _is_heavy(pdgid: Any) -> Any:
-    """Say whether this is a hadron with open bottom or charm, or a tau lepton (PDG numbering scheme)."""
-    n = abs(pdgid)
-    if n >= 10_000_000 or 1_000_000 <= n < 9_000_000:
-        return n == 15
-    q1, q2, q3 = n // 1000 % 10, n // 100 % 10, n // 10 % 10
-    heaviest = q1 if q1 > 0 else q2
-    return n == 15 or (4 <= heaviest <= 5 and q2 > 0 and q3 > 0 and not (q1 == 0 and q2 == q3))
-
-
-@step
 def _particle(
     buf: Any, p: Any, stop: Any, version: Any, keep_all: Any, state: Any, hard: Any, at: Any, integers: Any, floats: Any
 ) -> Any:
@@ -220,7 +212,7 @@ def _particle(
     pdgid, p, status = _integer(buf, p, stop, state)
     if status != GOOD:
         return 0, status
-    if not keep_all and code == _TWO and not _is_heavy(pdgid):
+    if not keep_all and code == _TWO and _open_flavour(pdgid) == 0:
         return 0, GOOD
     room = integers.shape[1]
     if at == room:

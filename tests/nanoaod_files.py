@@ -45,7 +45,7 @@ def muons(batch: EventBatch) -> ak.Array:
 
 
 def relative_weights(batch: EventBatch) -> EventBatch:
-    """Return the events with unit nominal weights and ratios of float32, so that NanoAOD holds their weights exactly."""
+    """Return the events with nominal weights of 1 and others of float32, so that NanoAOD holds them exactly."""
     ratios = (batch.weights / batch.weights[:, :1]).astype(np.float32).astype(np.float64)
     return EventBatch(batch.events, ratios, batch.weight_names, batch.first_event, batch.source)
 

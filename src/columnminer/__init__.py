@@ -72,10 +72,13 @@ if TYPE_CHECKING:
     from columnminer.observe.clustering import Jets
     from columnminer.observe.detector import Detector
     from columnminer.observe.isolation import Isolation
+    from columnminer.observe.luminosity import LuminosityMask
     from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
+    from columnminer.observe.polynomial_histogram import PolynomialHistogram
     from columnminer.observe.selection import Selection
     from columnminer.observe.smearing import Resolution
     from columnminer.processing import process
+    from columnminer.processor import EventProcessor, fileset
     from columnminer.sample.cross_sections import cross_sections
     from columnminer.sample.sampling import (
         sample_density,
@@ -88,6 +91,7 @@ if TYPE_CHECKING:
     from columnminer.sample.variations import sample_variation
     from columnminer.schema import EventBatch
     from columnminer.show.report import write_report
+    from columnminer.store.chunks import publish
     from columnminer.store.combine import combine
     from columnminer.store.directions import find_directions, reduce_directions
     from columnminer.store.eventstore import EventStore
@@ -131,7 +135,11 @@ _NAMES = {
     "columnminer.observe.observables": ("Cut", "DefaultObservables", "Efficiency", "Observable"),
     "columnminer.observe.selection": ("Selection",),
     "columnminer.observe.smearing": ("Resolution",),
+    "columnminer.observe.luminosity": ("LuminosityMask",),
+    "columnminer.observe.polynomial_histogram": ("PolynomialHistogram",),
     "columnminer.processing": ("process",),
+    "columnminer.processor": ("EventProcessor", "fileset"),
+    "columnminer.store.chunks": ("publish",),
     "columnminer.store.combine": ("combine",),
     "columnminer.store.directions": ("find_directions", "reduce_directions"),
     "columnminer.store.eventstore": ("EventStore",),
@@ -218,6 +226,7 @@ __all__ = [
     "Efficiency",
     "Ensemble",
     "EventBatch",
+    "EventProcessor",
     "EventStore",
     "FisherInformation",
     "Grid",
@@ -227,6 +236,7 @@ __all__ = [
     "Jets",
     "Likelihood",
     "Limits",
+    "LuminosityMask",
     "MadGraph",
     "Metric",
     "MorphingRatioEstimator",
@@ -237,6 +247,7 @@ __all__ = [
     "PDFUncertainty",
     "Parameter",
     "ParameterSpace",
+    "PolynomialHistogram",
     "PyhfLikelihood",
     "QuadraticRatioEstimator",
     "RateLikelihood",
@@ -272,6 +283,7 @@ __all__ = [
     "expected_limits",
     "export_madminer",
     "export_onnx",
+    "fileset",
     "find_directions",
     "fisher_information",
     "fit",
@@ -295,6 +307,7 @@ __all__ = [
     "product_prior",
     "profile",
     "project",
+    "publish",
     "pyhf_modifier_set",
     "reduce_directions",
     "run_campaign",

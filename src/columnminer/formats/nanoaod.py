@@ -1,9 +1,9 @@
 """Reading NanoAOD (https://cms-nanoaod.github.io), CMS's flat ROOT files, through uproot and coffea's NanoEvents.
 
-Events have all of their own fields (``events.Jet`` with coffea's behaviours), for functions of the user, and beside them
-``e mu tau j a met`` (Electron, Muon, Tau, Jet, Photon, MET), for expressions. Columns are read when they are used, and
-then for all events of the range that one task has. The weights are in `nanoaod_weights`; what was generated for the file
-(genEventSumw) is in its Runs tree.
+Events have all of their own fields (``events.Jet`` with coffea's behaviours), for functions of the user, and beside
+them ``e mu tau j a met`` (Electron, Muon, Tau, Jet, Photon, MET), for expressions. Columns are read when they are used,
+and then for all events of the range that one task has. The weights are in `nanoaod_weights`; what was generated for the
+file (genEventSumw) is in its Runs tree.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from columnminer.errors import FileFormatError, InputError
 from columnminer.formats.nanoaod_weights import NanoWeights
 from columnminer.formats.reader import Generated, SourceInfo
-from columnminer.formats.root import opened, readable, tree_names
+from columnminer.formats.root import open_root, opened, readable, tree_names
 from columnminer.schema import EventBatch
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class NanoAODReader:
     def batches(self, size: int = 20_000, skip: int = 0) -> Iterator[EventBatch]:
         """Yield the events in order, `size` at a time, passing over the first `skip`.
 
-        Columns of the events are read when they are first used, so that a damaged one is found then; see `root.reading`.
+        Columns of the events are read when they are first used: a damaged one is found then, see `root.reading`.
 
         Raises
         ------
@@ -103,13 +103,13 @@ class NanoAODReader:
             msg = f"batches need a positive size and a skip that is not negative, not {size} and {skip}"
             raise InputError(msg)
         step = max(RANGE // size, 1) * size
-        with opened(self.path) as file:
-            info, weights = self._look(file)
-            wanted = info.weight_names if self._wanted is None else tuple(self._wanted)
-            for start in range(skip, info.n_events or 0, step):
-                events = self._events(file, start, start + step)
-                for first in range(0, len(events), size):
-                    yield nano_batch(events[first : first + size], weights, wanted, start + first, self.path)
+        file = open_root(self.path)  # columns may be read later than the generator lives
+        info, weights = self._look(file)
+        wanted = info.weight_names if self._wanted is None else tuple(self._wanted)
+        for start in range(skip, info.n_events or 0, step):
+            events = self._events(file, start, start + step)
+            for first in range(0, len(events), size):
+                yield nano_batch(events[first : first + size], weights, wanted, start + first, self.path)
         if self._digest:
             with Path(self.path).open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256")
@@ -152,7 +152,7 @@ def nano_batch(
     if not objects and met is None:
         msg = (
             f"{source}: events hold none of the collections of NanoAOD ({', '.join(COLLECTIONS.values())}, "
-            f"{MISSING_MOMENTA[0]}), but {', '.join(held[:8]) or 'nothing'}: was another schema than NanoAODSchema used?"
+            f"{MISSING_MOMENTA[0]}), but {', '.join(held[:8]) or 'nothing'}: is the schema NanoAODSchema?"
         )
         raise FileFormatError(msg)
     with readable(source, first_event, first_event + len(events)):
@@ -161,9 +161,8 @@ def nano_batch(
             momenta = events[collection]
             events = ak.with_field(events, momenta[[f for f in MOMENTUM if f in ak.fields(momenta)]], name)
         if met is not None:
-            events = ak.with_field(
-                events, events[met][[f for f in ("pt", "phi") if f in ak.fields(events[met])]], "met"
-            )
+            momenta = events[met]
+            events = ak.with_field(events, momenta[[f for f in ("pt", "phi") if f in ak.fields(momenta)]], "met")
     return EventBatch(events, values, tuple(wanted), first_event, source)
 
 

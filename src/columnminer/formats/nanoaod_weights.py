@@ -81,8 +81,9 @@ class NanoWeights:
                 continue
             document = str(events.layout.form.content(branch).content.parameter("__doc__") or "")
             said = _described(document)
-            first = int(ak.num(events[branch][:1])[0]) if len(events) else 0
-            n = max(first, max(said, default=-1) + 1)
+            n = max(said, default=-1) + 1
+            if len(events) and (not said or (branch == REWEIGHTING and names)):  # counting reads the branch
+                n = max(n, int(ak.num(events[branch])[0]))
             called = {i: f"{branch}[{i}]" for i in range(n)}
             if branch == REWEIGHTING:
                 called |= _named(said, names, n, source)
@@ -98,6 +99,11 @@ class NanoWeights:
         """Names of all weights, the nominal one first."""
         return (NOMINAL, *self.places)
 
+    @property
+    def reweighting(self) -> tuple[str, ...]:
+        """Names of the weights at other parameter points."""
+        return tuple(name for name, (branch, _) in self.places.items() if branch == REWEIGHTING)
+
     def values(self, events: ak.Array, wanted: Sequence[str]) -> NDArray[np.float64]:
         """Return the wanted weights of events, (n_events, n_wanted); NaN where an event lacks one."""
         n = len(events)
@@ -111,9 +117,8 @@ class NanoWeights:
                 continue
             branch, place = self.places[name]
             if branch not in relative:
-                relative[branch] = _rectangular(
-                    events[branch], 1 + max(i for b, i in self.places.values() if b == branch)
-                )
+                n_places = 1 + max(i for b, i in self.places.values() if b == branch)
+                relative[branch] = _rectangular(events[branch], n_places)
             values[:, column] = nominal * relative[branch][:, place]
         return values
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from columnminer.schema import EventBatch
 
@@ -28,6 +29,16 @@ class Generated:
     n_events: int
     sum_weights: float
     sum_squared_weights: float
+
+    @classmethod
+    def total(cls, several: Iterable[Generated]) -> Generated:
+        """Return the sums."""
+        given = list(several)
+        return cls(
+            sum(one.n_events for one in given),
+            math.fsum(one.sum_weights for one in given),
+            math.fsum(one.sum_squared_weights for one in given),
+        )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from columnminer.schema import EventBatch
 
-__all__ = ["MAGIC", "opened", "readable", "reading", "tree_names"]
+__all__ = ["MAGIC", "open_root", "opened", "readable", "reading", "tree_names"]
 
 MAGIC = b"root"
 """First bytes of a ROOT file."""
@@ -22,7 +22,21 @@ MAGIC = b"root"
 
 @contextmanager
 def opened(path: str) -> Iterator[Any]:
-    """Yield an open `uproot` directory.
+    """Yield an open `uproot` directory, which closes at the end.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be opened.
+    FileFormatError
+        If it is no ROOT file, or damaged.
+    """
+    with open_root(path) as file:
+        yield file
+
+
+def open_root(path: str) -> Any:
+    """Return an open `uproot` directory: it closes when nobody holds it, or what is read from it lazily, any more.
 
     Raises
     ------
@@ -35,15 +49,13 @@ def opened(path: str) -> Iterator[Any]:
 
     try:
         with readable(path):
-            file = uproot.open(path)
+            return uproot.open(path)
     except OSError as error:
         if error.errno is None:  # opened, but too short
             msg = f"{path}: the file is damaged, or was cut: {' '.join(str(error).split())[:300]}"
             raise FileFormatError(msg) from error
         msg = f"cannot open {path!r}: {error.strerror or error}"
         raise InputError(msg) from error
-    with file:
-        yield file
 
 
 def tree_names(file: Any) -> list[str]:
@@ -68,7 +80,9 @@ def readable(source: str, start: int | None = None, stop: int | None = None) -> 
         yield
     except ColumnMinerError:
         raise
-    except (*damage, RuntimeError, ValueError, OverflowError) as error:
+    except (*damage, OSError, RuntimeError, ValueError, OverflowError) as error:
+        if isinstance(error, OSError) and not str(error).startswith("expected Chunk"):  # uproot: beyond the end
+            raise
         events = "" if start is None or stop is None else f", events {start} to {stop - 1} (counted from 0)"
         reason = " ".join(str(error).split())[:300]
         msg = f"{source}{events}: the file is damaged, or not what it should be: {type(error).__name__}: {reason}"

@@ -165,11 +165,7 @@ class _File:
 
     @property
     def totals(self) -> RawTotals:
-        generated = self.source.info.generated or Generated(
-            n_events=sum(part.n_generated for part in self.parts),
-            sum_weights=math.fsum(part.sum_weights for part in self.parts),
-            sum_squared_weights=math.fsum(part.sum_squared_weights for part in self.parts),
-        )
+        generated = self.source.info.generated or Generated.total(part.generated for part in self.parts)
         at_end = self.parts[-1].cross_section
         return RawTotals(
             file=str(self.source.path),

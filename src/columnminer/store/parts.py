@@ -18,6 +18,7 @@ import numpy as np
 import zarr
 
 from columnminer.errors import OutputExistsError
+from columnminer.formats.reader import Generated
 from columnminer.store.arrays import write_arrays
 from columnminer.store.commit import read_json, staged, write_json
 
@@ -78,6 +79,11 @@ class PartInfo:
     size: int = 0
     sha256: str = ""
     cross_section: float | None = None
+
+    @property
+    def generated(self) -> Generated:
+        """What was generated in its range."""
+        return Generated(self.n_generated, self.sum_weights, self.sum_squared_weights)
 
 
 def open_parts(folder: Path, configuration: Mapping[str, Any], *, resume: bool, replace: bool) -> Path:

@@ -74,6 +74,15 @@ def test_leptons_of_the_built_in_generator(tmp_path, lepton, branch):
     # The generator's muons have no mass; Delphes' have theirs.
     np.testing.assert_allclose(x, y, rtol=1e-5, atol=2e-6)
     assert whole(path).events[lepton].pdgid.tolist() == Objects(batch).events[lepton].pdgid.tolist()
+    # After the same events' final-state particles have gone through isolation, as showered ones.
+    central = Selection(process.observables, cuts=[f"{lepton}[1].pt > 50"])
+    particles, partons = (central.apply(b) for b in (whole(path, level="particles"), batch))
+    both = particles.passed & partons.passed
+    assert both.sum() > 1_000
+    assert both.sum() > 0.99 * partons.passed.sum()
+    np.testing.assert_allclose(
+        particles.observables[both[particles.passed]], partons.observables[both[partons.passed]], rtol=1e-5, atol=2e-6
+    )
     # Negative control: exchanged charges turn the angle around.
     columns = delphes_columns(batch)
     columns[branch] = ak.with_field(columns[branch], -columns[branch].Charge, "Charge")
@@ -272,7 +281,7 @@ def test_batches_of_any_size_are_the_same_events(toys, toy_file):
 def test_options_are_checked(toy_file, data):
     with pytest.raises(InputError, match="level must be one of detector, generator, particles"):
         open_reader(toy_file, level="truth")
-    with pytest.raises(UnknownNameError, match="no option 'levl'. Did you mean 'level'"):
+    with pytest.raises(UnknownNameError, match=r"no option 'levl'\. Did you mean 'level'"):
         open_reader(toy_file, levl="generator")
     with pytest.raises(UnknownNameError, match="LHEReader has no option 'level'"):
         open_reader(data / "vbf" / "signal_w.lhe.gz", level="generator")

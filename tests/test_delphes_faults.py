@@ -77,7 +77,7 @@ def test_a_file_that_was_cut(good, tmp_path, keep):
 def test_bytes_that_flip_never_raise_what_is_not_ours(good, tmp_path):
     """In headers of trees and keys a flip may lead uproot anywhere."""
     path, data, rng = tmp_path / "flip.root", good.read_bytes(), np.random.default_rng(3)
-    n_found = 0
+    reasons = []
     for place in rng.integers(4, len(data), 40):
         flipped = bytearray(data)
         flipped[place : place + 8] = rng.bytes(8)
@@ -85,9 +85,9 @@ def test_bytes_that_flip_never_raise_what_is_not_ours(good, tmp_path):
         try:
             read(path)
         except (FileFormatError, InputError) as error:
-            assert "flip.root" in str(error)
-            n_found += 1
-    assert n_found > 8
+            reasons.append(str(error))
+    assert len(reasons) > 8
+    assert all("flip.root" in reason for reason in reasons)
 
 
 def test_no_file_an_empty_one_and_a_foreign_one(tmp_path):
@@ -108,7 +108,7 @@ def test_a_missing_tree(columns, tmp_path):
     path = write_tree(tmp_path / "other.root", columns, tree="Delfes")
     with pytest.raises(FileFormatError, match=r"other\.root: a ROOT file without a tree of events .*: Delfes"):
         open_reader(path)
-    with pytest.raises(FileFormatError, match="there is no tree 'Delphes'. Did you mean 'Delfes'"):
+    with pytest.raises(FileFormatError, match=r"there is no tree 'Delphes'. Did you mean 'Delfes'"):
         DelphesReader(path).info()
     with uproot.recreate(tmp_path / "none.root") as file:
         file["h"] = np.histogram([1.0, 2.0])

@@ -93,7 +93,7 @@ def test_level_and_order_of_weights_belong_to_the_configuration(files, tmp_path)
     assert len(stored(sample, selection, tmp_path / "s.zarr")) == len(store)
     for other in ({"weight_names": [*names[:-2], names[-1], names[-2]]}, {"reading": {"level": "generator"}}):
         changed = Sample(files / "sm.root", **{"benchmark": "sm", "weight_names": names, **other})
-        with pytest.raises(OutputExistsError, match="weight_names|reading"):
+        with pytest.raises(OutputExistsError, match=r"weight_names|reading"):
             stored(changed, selection, tmp_path / "s.zarr")
     with pytest.raises(UnknownNameError, match="no option 'lvel'"):
         stored(Sample(files / "sm.root", benchmark="sm", reading={"lvel": "x"}), selection, tmp_path / "t.zarr")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from columnminer.errors import ColumnMinerError, ColumnMinerWarning
     from columnminer.formats.lhe_write import write_lhe
     from columnminer.formats.opening import open_reader
+    from columnminer.generate.delphes import run_delphes
     from columnminer.generate.drellyan import DrellYan
     from columnminer.generate.madgraph import MadGraph
     from columnminer.infer.adaptive import AdaptiveHistograms
@@ -127,6 +128,7 @@ _NAMES = {
     "columnminer.schema": ("EventBatch",),
     "columnminer.formats.opening": ("open_reader",),
     "columnminer.formats.lhe_write": ("write_lhe",),
+    "columnminer.generate.delphes": ("run_delphes",),
     "columnminer.generate.drellyan": ("DrellYan",),
     "columnminer.generate.madgraph": ("MadGraph",),
     "columnminer.observe.clustering": ("Jets",),
@@ -311,6 +313,7 @@ __all__ = [
     "pyhf_modifier_set",
     "reduce_directions",
     "run_campaign",
+    "run_delphes",
     "sample_density",
     "sample_double_ratio",
     "sample_local",

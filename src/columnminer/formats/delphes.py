@@ -10,8 +10,10 @@ object        ``level="detector"``                              ``level="generat
 ============  ================================================  ===================================================
 
 With ``level="particles"`` events hold the final-state particles of branch Particle as ``particles``, with the decayed
-hadrons and tau leptons that tags of jets need, and nothing else. Particles of pile-up are left out of both. A tagged jet stays a jet, as in MadMiner; a tag is any bit of BTag or TauTag
-that is set. Objects whose branches a tree does not have are absent, and missed only by who asks for them.
+hadrons and tau leptons that tags of jets need, and nothing else. Particles of pile-up are left out of both.
+
+A tagged jet stays a jet, as in MadMiner; a tag is any bit of BTag or TauTag that is set. Objects whose branches a tree
+does not have are absent, and missed only by who asks for them.
 
 Delphes stores single precision; here it is widened. Electrons and muons get their masses, photons none, as Delphes
 itself has it.

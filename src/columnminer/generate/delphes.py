@@ -1,7 +1,7 @@
 """Running the detector simulation Delphes (arXiv:1307.6346), where it is installed, on files of showered events.
 
 Each file is a task. A ROOT file appears under its name by one rename when Delphes has written all of it; what Delphes
-says goes to a log beside it. Delphes ends with status 0 also where it gave up on a broken event, so its log counts, too.
+says goes to a log beside it. It ends with status 0 also where it gave up on a broken event, so its log counts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from isal import igzip
 
@@ -233,8 +233,9 @@ def _plain(events: Path, folder: Path) -> Path:
         if file.read(2) != b"\x1f\x8b":
             return events
     plain = folder / "events"
+    gunzip: Any = igzip.open
     try:
-        with igzip.open(events, "rb") as source, plain.open("wb") as target:
+        with gunzip(events, "rb") as source, plain.open("wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
     except (EOFError, OSError) as error:
         msg = f"{events}: the compressed file is damaged or was cut: {error}"

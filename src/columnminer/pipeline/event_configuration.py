@@ -123,6 +123,8 @@ class SampleConfig(Section):
     systematics: tuple[Text, ...] = ()
     name: Text | None = None
     weights_from: Text | list[Text] | tuple[()] = ()
+    weight_names: tuple[Text, ...] = ()
+    reading: dict[Text, Any] = Field(default_factory=dict)
 
 
 class ObservableConfig(Section):

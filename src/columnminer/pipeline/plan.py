@@ -148,7 +148,9 @@ class Plan:
         )
         described = []
         for sample in samples:
-            described.append({k: v for k, v in vars(sample).items() if k not in {"paths", "weights_from"}})
+            described.append(
+                {k: v for k, v in vars(sample).items() if k not in {"paths", "weights_from", "delete_after_reading"}}
+            )
             described[-1]["files"] = [file.name for file in sample.files]
             if sample.weights_from:
                 described[-1]["weights_from"] = [file.name for file in sample.weight_files if file]

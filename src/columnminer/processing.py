@@ -280,7 +280,8 @@ def read_file(job: _Job) -> None:
         return
     reader = open_reader(job.path, digest=True, weights_from=job.weights_from)
     part = _Part(job, sum(info.n_generated for info in done))
-    for batch in reader.batches(size=job.batch_size, skip=part.first_event):
+    size = min(job.batch_size, reader.info().batch_size or job.batch_size)
+    for batch in reader.batches(size=size, skip=part.first_event):
         part.add(batch)
         if part.n_generated >= job.part_size:
             part.commit()

@@ -31,6 +31,8 @@ class SourceInfo:
         the cross section; None where the source does not say.
     attributes : mapping
         Anything else worth keeping: beams, processes, generator.
+    batch_size : int or None
+        How many events are enough for one batch, where they are large (showered events have hundreds of particles).
     """
 
     weight_names: tuple[str, ...]
@@ -39,6 +41,7 @@ class SourceInfo:
     cross_section_error: float | None = None
     weighting: int | None = None
     attributes: Mapping[str, object] = field(default_factory=dict)
+    batch_size: int | None = None
 
 
 @runtime_checkable

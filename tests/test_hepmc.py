@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import tracemalloc
 import warnings
 from typing import TYPE_CHECKING
 
@@ -417,6 +418,18 @@ def test_windows_of_the_file_may_end_anywhere(small, monkeypatch):
     monkeypatch.setattr(window, "_PIECE", 777)
     batches = list(HepMCReader(small).batches(size=2))
     assert ak.array_equal(ak.concatenate([b.events for b in batches]), whole.events)
+
+
+def test_memory_does_not_grow_with_the_file(text, tmp_path):
+    start, events = text.index("E 0 "), text.index("HepMC::Asciiv3-END")
+    peaks = []
+    for n in (4, 40):
+        path = write(tmp_path, text[:start] + text[start:events] * n + text[events:], f"{n}.hepmc")
+        tracemalloc.start()
+        assert sum(len(batch) for batch in cm.open_reader(path).batches(size=10)) == 5 * n
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0] < 4 * path.stat().st_size
 
 
 def test_the_real_file(shared):

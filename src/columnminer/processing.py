@@ -247,7 +247,8 @@ def read_file(job: _Job) -> None:
         **job.reading,
     )
     part = _begin(job, first)
-    for batch in reader.batches(size=job.batch_size, skip=part.first_event):
+    size = min(job.batch_size, reader.info().batch_size or job.batch_size)
+    for batch in reader.batches(size=size, skip=part.first_event):
         with reading(batch):
             part.add(batch)
         if part.n_generated >= job.part_size:

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import columnminer as cm
-from benchmarks import learning, vbf
+from benchmarks import learning, nanoaod, vbf
 from benchmarks.timing import VBF, Row, measure
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def main() -> None:
         sys.exit(f"the benchmarks read {SIGNAL}; set COLUMNMINER_SHARED to the folder of the shared data")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = [*reading(folder), *reading_showered(folder), *chain(folder), *after(folder), *generator()]
+        rows = [*reading(folder), *reading_showered(folder), *chain(folder), *nanoaod.rows(folder), *after(folder), *generator()]
         long = folder / "long.lhe.gz"
         whole = gzip.decompress(SIGNAL.read_bytes())
         head, rest = whole.split(b"<event>", 1)

@@ -223,6 +223,8 @@ class EventProcessor(ProcessorABC):  # type: ignore[misc]
         used = set(columns.benchmarks)
         others = [name for name in weights.reweighting if name not in used]
         points = labelled_points({name: name for name in others}, self.setup.space, batch.source)
+        if not points and not self.polynomials.compared:
+            return None
         values = weights.values(batch.events, list(points))
         at_benchmarks = batch.weights[:, [columns.raw.index(name) for name in columns.benchmarks]]
         left_out = {name: (point, values[:, i]) for i, (name, point) in enumerate(points.items())}

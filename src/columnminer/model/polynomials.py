@@ -79,6 +79,13 @@ class EventPolynomials:
         """Names of the benchmarks that are not in the basis."""
         return tuple(name for name in self.setup.benchmark_names if name not in self.morphing.basis)
 
+    @property
+    def compared(self) -> tuple[int, ...]:
+        """Positions of the benchmarks whose weights tell something: all where the basis is larger than it has to be."""
+        determined = len(self.morphing.basis) == len(self.morphing.components)
+        names = enumerate(self.setup.benchmark_names)
+        return tuple(i for i, name in names if not determined or name not in self.morphing.basis)
+
     def coefficients(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the coefficients of events with these weights at all benchmarks, (n, n_b) -> (n, n_components)."""
         basis = [self.setup.benchmark_names.index(name) for name in self.morphing.basis]
@@ -115,8 +122,7 @@ class EventPolynomials:
             Where the events are.
         """
         names = self.setup.benchmark_names
-        determined = len(self.morphing.basis) == len(self.morphing.components)
-        compared = [i for i, name in enumerate(names) if not determined or name not in self.morphing.basis]
+        compared = list(self.compared)
         points = [*self.setup.benchmark_points[compared], *(point for point, _ in others.values())]
         called = [*(names[i] for i in compared), *others]
         if not points or not len(weights):

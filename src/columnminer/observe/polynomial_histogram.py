@@ -183,7 +183,9 @@ def _add(histogram: Any, columns: Sequence[NDArray[Any]], contents: NDArray[np.f
     """Add (n, n_components) contents to the bins where the (n,) columns lie."""
     *axes, _ = histogram.axes
     if any(axis.traits.growth for axis in axes):
-        histogram.fill(*columns, np.zeros(len(contents)), weight=np.zeros(len(contents)))  # makes the axes grow
+        histogram.fill(
+            *columns, np.zeros(len(contents), dtype=np.int64), weight=np.zeros(len(contents))
+        )  # makes the axes grow
         *axes, _ = histogram.axes
     bins, stride, inside = np.zeros(len(contents), dtype=np.int64), 1, np.ones(len(contents), dtype=np.bool_)
     for axis, column in zip(axes, columns, strict=True):

@@ -177,7 +177,14 @@ def main() -> None:
         sys.exit(f"the benchmarks read {SIGNAL}; set COLUMNMINER_SHARED to the folder of the shared data")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = [*reading(folder), *reading_showered(folder), *chain(folder), *nanoaod.rows(folder), *after(folder), *generator()]
+        rows = [
+            *reading(folder),
+            *reading_showered(folder),
+            *chain(folder),
+            *nanoaod.rows(folder),
+            *after(folder),
+            *generator(),
+        ]
         long = folder / "long.lhe.gz"
         whole = gzip.decompress(SIGNAL.read_bytes())
         head, rest = whole.split(b"<event>", 1)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from columnminer.errors import ColumnMinerError, ColumnMinerWarning
     from columnminer.formats.lhe_write import write_lhe
     from columnminer.formats.opening import open_reader
+    from columnminer.generate.delphes import run_delphes
     from columnminer.generate.drellyan import DrellYan
     from columnminer.generate.madgraph import MadGraph
     from columnminer.infer.adaptive import AdaptiveHistograms
@@ -69,7 +70,9 @@ if TYPE_CHECKING:
         SelectionVariation,
         WeightVariation,
     )
+    from columnminer.observe.clustering import Jets
     from columnminer.observe.detector import Detector
+    from columnminer.observe.isolation import Isolation
     from columnminer.observe.luminosity import LuminosityMask
     from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
     from columnminer.observe.polynomial_histogram import PolynomialHistogram
@@ -125,9 +128,12 @@ _NAMES = {
     "columnminer.schema": ("EventBatch",),
     "columnminer.formats.opening": ("open_reader",),
     "columnminer.formats.lhe_write": ("write_lhe",),
+    "columnminer.generate.delphes": ("run_delphes",),
     "columnminer.generate.drellyan": ("DrellYan",),
     "columnminer.generate.madgraph": ("MadGraph",),
+    "columnminer.observe.clustering": ("Jets",),
     "columnminer.observe.detector": ("Detector",),
+    "columnminer.observe.isolation": ("Isolation",),
     "columnminer.observe.observables": ("Cut", "DefaultObservables", "Efficiency", "Observable"),
     "columnminer.observe.selection": ("Selection",),
     "columnminer.observe.smearing": ("Resolution",),
@@ -228,6 +234,8 @@ __all__ = [
     "Grid",
     "HistogramLikelihood",
     "Information",
+    "Isolation",
+    "Jets",
     "Likelihood",
     "Limits",
     "LuminosityMask",
@@ -305,6 +313,7 @@ __all__ = [
     "pyhf_modifier_set",
     "reduce_directions",
     "run_campaign",
+    "run_delphes",
     "sample_density",
     "sample_double_ratio",
     "sample_local",

@@ -126,16 +126,20 @@ def process(
     parts = out.with_name(out.name + ".parts")
     folders = variation_folders(varied)
     if out.exists() and not replace:
-        return _existing(out, configuration, parts, resume=resume)
+        store = _existing(out, configuration, parts, resume=resume)
+        _delete_read(sources)
+        return store
     out.parent.mkdir(parents=True, exist_ok=True)
     open_parts(parts, settings, resume=resume, replace=replace)
     jobs = [
         _Job(
             path=source.path,
+            weights_from=source.weights_from,
             folder=parts / source.part_key,
             selections=selections_of(source.sample, selection, varied),
             weights=source.columns.raw,
             weight_names=tuple(source.sample.weight_names),
+            reading=source.sample.reading,
             stream=source.stream(seed, "detector"),
             batch_size=batch_size,
             part_size=settings["part_size"],
@@ -165,8 +169,17 @@ def process(
         out, parts, sources, setup, names, configuration=configuration, replace=replace, variations=folders
     )
     discard_parts(parts)
+    _delete_read(sources)
     _log.info("%d events in %s", len(store), out)
     return store
+
+
+def _delete_read(sources: Sequence[Source]) -> None:
+    """Delete the files of samples that ask for it; until the store is complete they are needed for going on."""
+    for source in sources:
+        if source.sample.delete_after_reading:
+            source.path.unlink(missing_ok=True)
+            _log.info("deleted %s, as sample %r asks", source.path, source.sample.name)
 
 
 def _ranges(source: Source, part_size: int, *, split: bool) -> list[tuple[int, int | None]]:
@@ -197,10 +210,12 @@ class _Job:
     """
 
     path: Path
+    weights_from: Path | None
     folder: Path
     selections: Mapping[str, Selection]
     weights: tuple[str, ...]
     weight_names: tuple[str, ...]
+    reading: Mapping[str, Any]
     stream: int
     batch_size: int
     part_size: int
@@ -223,9 +238,17 @@ def read_file(job: _Job) -> None:
     first = job.first + sum(info.n_generated for info in done)
     if done and (done[-1].last or (job.stop is not None and first >= job.stop)):
         return
-    reader = open_reader(job.path, digest=True, weights=job.weights, weight_names=job.weight_names)
+    reader = open_reader(
+        job.path,
+        digest=True,
+        weights=job.weights,
+        weight_names=job.weight_names,
+        weights_from=job.weights_from,
+        **job.reading,
+    )
     part = _begin(job, first)
-    for batch in reader.batches(size=job.batch_size, skip=part.first_event):
+    size = min(job.batch_size, reader.info().batch_size or job.batch_size)
+    for batch in reader.batches(size=size, skip=part.first_event):
         with reading(batch):
             part.add(batch)
         if part.n_generated >= job.part_size:
@@ -233,7 +256,8 @@ def read_file(job: _Job) -> None:
             part = _begin(job, part.first_event + part.n_generated)
             if part.first_event == job.stop:
                 return
-    _commit(job, part, reader.content or {})
+    # Showers give a running estimate of the cross section, which is best after the last event.
+    _commit(job, part, {**(reader.content or {}), "cross_section": reader.info().cross_section})
 
 
 def _begin(job: _Job, first_event: int) -> PartBuilder:

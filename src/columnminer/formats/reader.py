@@ -63,6 +63,8 @@ class SourceInfo:
         Events in the source, where it can be entered at any of them, so that several tasks may share it.
     generated : Generated or None
         Where the source says what was generated: its weights are then in the units of those of other such sources.
+    batch_size : int or None
+        How many events are enough for one batch, where they are large (showered events have hundreds of particles).
     """
 
     weight_names: tuple[str, ...]
@@ -73,6 +75,7 @@ class SourceInfo:
     attributes: Mapping[str, object] = field(default_factory=dict)
     n_events: int | None = None
     generated: Generated | None = None
+    batch_size: int | None = None
 
 
 @runtime_checkable

@@ -51,6 +51,9 @@ def open_root(path: str) -> Any:
         with readable(path):
             return uproot.open(path)
     except OSError as error:
+        if error.errno is None:  # opened, but too short
+            msg = f"{path}: the file is damaged, or was cut: {' '.join(str(error).split())[:300]}"
+            raise FileFormatError(msg) from error
         msg = f"cannot open {path!r}: {error.strerror or error}"
         raise InputError(msg) from error
 

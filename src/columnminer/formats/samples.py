@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from columnminer.errors import InputError
 from columnminer.model.checks import unique
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Sample"]
 
@@ -42,6 +42,14 @@ class Sample:
         Cross section [pb] at the sampling benchmark, of all generated events, overriding what the files say.
     weight_names : tuple of str
         Names of the weights at other benchmarks in the order of the files, where the files do not name them.
+    weights_from
+        Parton-level files that the events were showered from, one for each of `paths`: weights and cross section are
+        taken from there. For showers that lose weights or their names.
+    reading
+        Options of the reader for the format, as ``{"level": "generator"}`` for Delphes; see there.
+    delete_after_reading : bool
+        Whether `process` deletes the files of events once the store is complete (not those of `weights_from`). It then
+        cannot be made again.
 
     Raises
     ------
@@ -58,6 +66,9 @@ class Sample:
     name: str = ""
     cross_section: float | None = None
     weight_names: Sequence[str] = ()
+    weights_from: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    delete_after_reading: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight_names", unique(self.weight_names, "weight_names"))
@@ -80,6 +91,12 @@ class Sample:
         if self.cross_section is not None and not self.cross_section > 0:
             msg = f"sample {self.name!r}: cross_section must be positive [pb], not {self.cross_section!r}"
             raise InputError(msg)
+        if len(self.weight_files) != len(self.files):
+            msg = (
+                f"sample {self.name!r}: weights_from needs one file for each of the {len(self.files)} files of events, "
+                f"not {len(self.weight_files)}"
+            )
+            raise InputError(msg)
         if self.data and (self.k_factor != 1.0 or self.systematics or self.cross_section is not None):
             msg = f"sample {self.name!r}: recorded events have no k-factor, systematics or cross section"
             raise InputError(msg)
@@ -87,5 +104,13 @@ class Sample:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files, also where a single one was given."""
-        given = [self.paths] if isinstance(self.paths, str | os.PathLike) else self.paths
-        return tuple(Path(path) for path in given)
+        return _listed(self.paths)
+
+    @property
+    def weight_files(self) -> tuple[Path | None, ...]:
+        """The file that the weights of each file are taken from; None: from the file itself."""
+        return _listed(self.weights_from) or (None,) * len(self.files)
+
+
+def _listed(given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[Path, ...]:
+    return tuple(Path(path) for path in ([given] if isinstance(given, str | os.PathLike) else given))

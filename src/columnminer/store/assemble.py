@@ -166,12 +166,13 @@ class _File:
     @property
     def totals(self) -> RawTotals:
         generated = self.source.info.generated or Generated.total(part.generated for part in self.parts)
+        at_end = self.parts[-1].cross_section
         return RawTotals(
             file=str(self.source.path),
             n_generated=generated.n_events,
             sum_weights=generated.sum_weights,
             sum_squared_weights=generated.sum_squared_weights,
-            cross_section=self.source.info.cross_section,
+            cross_section=self.source.info.cross_section if at_end is None else at_end,
             weighting=self.source.info.weighting,
             common=self.source.info.generated is not None,
         )

@@ -43,6 +43,10 @@ class Source:
         What the file says about itself.
     columns : WeightColumns
         Which of its weights are needed.
+    weights_from : Path or None
+        Absolute; the file that has the weights, if it is another one.
+    weights_fingerprint : str
+        Of the content of that.
     """
 
     position: int
@@ -51,11 +55,16 @@ class Source:
     fingerprint: str
     info: SourceInfo
     columns: WeightColumns
+    weights_from: Path | None = None
+    weights_fingerprint: str = ""
 
     @property
     def part_key(self) -> str:
         """Name of the folder of its parts: the same for the same content, read for the same weights."""
-        text = json.dumps([self.fingerprint, self.columns.raw])
+        borrowed = [self.weights_fingerprint] if self.weights_from else []
+        given = [list(self.sample.weight_names), dict(self.sample.reading)]
+        options = given if any(given) else []
+        text = json.dumps([self.fingerprint, self.columns.raw, *borrowed, *options], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def stream(self, seed: int, purpose: str) -> int:
@@ -88,15 +97,18 @@ def find_sources(samples: Sequence[Sample], setup: Setup) -> list[Source]:
     sources: list[Source] = []
     seen: dict[str, Path] = {}
     for position, sample in enumerate(samples):
-        for path in sample.files:
+        for path, weights_from in zip(sample.files, sample.weight_files, strict=True):
             identity = fingerprint(path)
             if identity in seen:
                 msg = f"{path} and {seen[identity]} hold the same events, which would count twice"
                 raise InputError(msg)
             seen[identity] = path
-            info = open_reader(path, weight_names=sample.weight_names).info()
-            columns = WeightColumns.of(setup, sample, info, str(path))
-            sources.append(Source(position, sample, path.absolute(), identity, info, columns))
+            info = open_reader(
+                path, weight_names=sample.weight_names, weights_from=weights_from, **sample.reading
+            ).info()
+            columns = WeightColumns.of(setup, sample, info, str(weights_from or path))
+            borrowed = (weights_from.absolute(), fingerprint(weights_from)) if weights_from else (None, "")
+            sources.append(Source(position, sample, path.absolute(), identity, info, columns, *borrowed))
     return sources
 
 
@@ -105,9 +117,11 @@ def describe(sources: Sequence[Source]) -> list[dict[str, Any]]:
     samples: dict[int, dict[str, Any]] = {}
     for source in sources:
         described = dataclasses.asdict(source.sample)
-        del described["paths"]
-        if not source.sample.weight_names:  # as stores of earlier versions have it
-            del described["weight_names"]
+        del described["paths"], described["weights_from"], described["delete_after_reading"]
+        for name in ("weight_names", "reading"):  # as stores of earlier versions have it
+            if not described[name]:
+                del described[name]
         files = samples.setdefault(source.position, {**described, "files": []})["files"]
-        files.append({"name": source.path.name, "fingerprint": source.fingerprint})
+        borrowed = {"weights_from": source.weights_fingerprint} if source.weights_from else {}
+        files.append({"name": source.path.name, "fingerprint": source.fingerprint, **borrowed})
     return list(samples.values())

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from columnminer.formats.lhe_write import write_lhe
     from columnminer.formats.opening import open_reader
     from columnminer.generate.drellyan import DrellYan
+    from columnminer.generate.pythia import PythiaReader
+    from columnminer.generate.showers import shower
     from columnminer.infer.adaptive import AdaptiveHistograms
     from columnminer.infer.alea import load_alea
     from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
@@ -113,6 +115,8 @@ _NAMES = {
     "columnminer.formats.opening": ("open_reader",),
     "columnminer.formats.lhe_write": ("write_lhe",),
     "columnminer.generate.drellyan": ("DrellYan",),
+    "columnminer.generate.pythia": ("PythiaReader",),
+    "columnminer.generate.showers": ("shower",),
     "columnminer.observe.detector": ("Detector",),
     "columnminer.observe.observables": ("Cut", "DefaultObservables", "Efficiency", "Observable"),
     "columnminer.observe.selection": ("Selection",),
@@ -220,6 +224,7 @@ __all__ = [
     "Parameter",
     "ParameterSpace",
     "PyhfLikelihood",
+    "PythiaReader",
     "QuadraticRatioEstimator",
     "RateLikelihood",
     "RatioEstimator",
@@ -286,6 +291,7 @@ __all__ = [
     "sample_variation",
     "save_madminer_setup",
     "sensitivity",
+    "shower",
     "signal_estimate",
     "to_workspace",
     "toy_significance",

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import InputError, MissingError, TaskError, UnknownNameError, did_you_mean
-from columnminer.formats.opening import open_reader
 from columnminer.model.systematics import SelectionVariation
 from columnminer.observe.selection import Selection
 from columnminer.run.tasks import run_tasks
@@ -27,7 +26,7 @@ from columnminer.store.commit import require_free
 from columnminer.store.eventstore import EventStore
 from columnminer.store.partition import PartitionScheme
 from columnminer.store.parts import PartInfo, committed_parts, discard_parts, open_parts, require_same, write_part
-from columnminer.store.sources import describe, find_sources
+from columnminer.store.sources import describe, find_sources, open_source
 from columnminer.store.weightcolumns import raw_weights
 from columnminer.streams import key
 
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from distributed import Client
     from numpy.typing import NDArray
 
+    from columnminer.generate.pythia_settings import Settings
     from columnminer.model.setup import Setup
     from columnminer.observe.cutflow import CutFlow
     from columnminer.schema import EventBatch
@@ -88,7 +88,7 @@ def process(
     workers
         Processes on this machine, where there is no client.
     seed
-        Of detector smearing and of the partition.
+        Of showers, detector smearing and of the partition.
     partition
         Fractions of train, validation and test events within each sample; or "in_order" to cut the store in order.
     mixing
@@ -157,6 +157,8 @@ def process(
             },
             weights=source.columns.raw,
             stream=source.stream(seed, "detector"),
+            shower=source.sample.shower,
+            seed=seed,
             batch_size=batch_size,
             part_size=settings["part_size"],
         )
@@ -260,6 +262,8 @@ class _Job:
     stream: int
     batch_size: int
     part_size: int
+    shower: Settings
+    seed: int
 
     def __str__(self) -> str:
         return self.path.name
@@ -276,7 +280,7 @@ def read_file(job: _Job) -> None:
     done = committed_parts(job.folder)
     if done and done[-1].last:
         return
-    reader = open_reader(job.path, digest=True)
+    reader = open_source(job.path, job.shower, job.seed, digest=True)
     part = _Part(job, sum(info.n_generated for info in done))
     for batch in reader.batches(size=job.batch_size, skip=part.first_event):
         part.add(batch)

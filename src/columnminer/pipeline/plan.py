@@ -146,10 +146,7 @@ class Plan:
             options={**options, "variations": varied} if varied else options,
             running=self.running,
         )
-        described = [
-            {**{k: v for k, v in vars(sample).items() if k != "paths"}, "files": [f.name for f in sample.files]}
-            for sample in samples
-        ]
+        described = [{**sample.described(), "files": [f.name for f in sample.files]} for sample in samples]
         made_here = {self.folder / need.name for need in needs}
         files = [file for sample in samples for file in sample.files if file.parent not in made_here]
         key = {**options, "selection": selection.to_dict(), "samples": described}

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from columnminer.errors import InputError
+from columnminer.generate.pythia_settings import setting_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["FileInfo", "Sample", "SampleInfo", "fingerprint"]
+    from columnminer.generate.pythia_settings import Settings
+
+__all__ = ["FileInfo", "Sample", "SampleInfo"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,9 @@ class Sample:
         What to call the sample; empty takes the benchmark, or the name of the first file.
     cross_section : float or None
         Cross section [pb] at the sampling benchmark, of all generated events, overriding what the files say.
+    shower : mapping, str or None
+        Settings of Pythia, with which the events (of Les Houches files) are showered while they are read; see
+        `columnminer.generate.pythia.PythiaReader`. Empty: Pythia's own choices. None: events are taken as they are.
 
     Raises
     ------
@@ -56,6 +61,7 @@ class Sample:
     data: bool = False
     name: str = ""
     cross_section: float | None = None
+    shower: Settings = None
 
     def __post_init__(self) -> None:
         if not self.files:
@@ -77,9 +83,20 @@ class Sample:
         if self.cross_section is not None and not self.cross_section > 0:
             msg = f"sample {self.name!r}: cross_section must be positive [pb], not {self.cross_section!r}"
             raise InputError(msg)
-        if self.data and (self.k_factor != 1.0 or self.systematics or self.cross_section is not None):
-            msg = f"sample {self.name!r}: recorded events have no k-factor, systematics or cross section"
+        simulated = self.systematics or self.cross_section is not None or self.shower is not None
+        if self.data and (self.k_factor != 1.0 or simulated):
+            msg = f"sample {self.name!r}: recorded events have no k-factor, systematics, cross section or shower"
             raise InputError(msg)
+
+    def described(self) -> dict[str, Any]:
+        """Return what the sample says beside its paths, as far as it concerns the events."""
+        said = dataclasses.asdict(self)
+        del said["paths"]
+        if self.shower is None:
+            del said["shower"]
+        else:
+            said["shower"] = list(setting_lines(self.shower))
+        return said
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -162,25 +179,3 @@ class SampleInfo:
         files = tuple(FileInfo(**f) for f in document["files"])
         lists = {k: tuple(document[k]) for k in ("systematics", "partition_counts")}
         return cls(**{**document, **lists, "files": files})
-
-
-def fingerprint(path: Path) -> str:
-    """Return a hash of the size, the first megabyte and the last 64 kB of a file: enough to tell event files apart.
-
-    The whole content is hashed while it is read; this is what can be known before.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            digest = hashlib.sha256(f"{size}\n".encode() + file.read(1 << 20))
-            file.seek(max(0, size - (1 << 16)))
-            digest.update(file.read())
-    except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror or error}"
-        raise InputError(msg) from error
-    return digest.hexdigest()

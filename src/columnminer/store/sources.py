@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from columnminer.errors import InputError
+from columnminer.formats.fingerprint import fingerprint
 from columnminer.formats.opening import open_reader
-from columnminer.store.samples import fingerprint
+from columnminer.generate.pythia import PythiaReader
 from columnminer.store.weightcolumns import WeightColumns
 from columnminer.streams import key
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from columnminer.formats.reader import SourceInfo
+    from columnminer.formats.reader import Reader, SourceInfo
+    from columnminer.generate.pythia_settings import Settings
     from columnminer.model.setup import Setup
     from columnminer.store.samples import Sample
 
-__all__ = ["Source", "describe", "find_sources"]
+__all__ = ["Source", "describe", "find_sources", "open_source"]
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,32 @@ class Source:
     @property
     def part_key(self) -> str:
         """Name of the folder of its parts: the same for the same content, read for the same weights."""
-        text = json.dumps([self.fingerprint, self.columns.raw])
+        shower = self.sample.described().get("shower")
+        text = json.dumps([self.fingerprint, self.columns.raw, *([] if shower is None else [shower])])
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def stream(self, seed: int, purpose: str) -> int:
         """Key of random numbers of the file: they belong to its content, wherever it lies and whatever beside it."""
         return key(seed, purpose, int(self.fingerprint[:16], 16))
+
+
+def open_source(path: Path, shower: Settings, seed: int = 0, *, digest: bool = False) -> Reader:
+    """Return the reader of a file of a sample, through a shower where it has one.
+
+    Parameters
+    ----------
+    path
+        File of events.
+    shower
+        As in `Sample`.
+    seed
+        Of the shower.
+    digest
+        Whether `Reader.content` is wanted.
+    """
+    if shower is None:
+        return open_reader(path, digest=digest)
+    return PythiaReader(path, shower, seed=seed, digest=digest)
 
 
 def find_sources(samples: Sequence[Sample], setup: Setup) -> list[Source]:
@@ -94,7 +115,7 @@ def find_sources(samples: Sequence[Sample], setup: Setup) -> list[Source]:
                 msg = f"{path} and {seen[identity]} hold the same events, which would count twice"
                 raise InputError(msg)
             seen[identity] = path
-            info = open_reader(path).info()
+            info = open_source(path, sample.shower).info()
             columns = WeightColumns.of(setup, sample, info, str(path))
             sources.append(Source(position, sample, path.absolute(), identity, info, columns))
     return sources
@@ -104,8 +125,6 @@ def describe(sources: Sequence[Source]) -> list[dict[str, Any]]:
     """Return what the configuration says about samples: no paths, as the same files may lie anywhere."""
     samples: dict[int, dict[str, Any]] = {}
     for source in sources:
-        described = dataclasses.asdict(source.sample)
-        del described["paths"]
-        files = samples.setdefault(source.position, {**described, "files": []})["files"]
+        files = samples.setdefault(source.position, {**source.sample.described(), "files": []})["files"]
         files.append({"name": source.path.name, "fingerprint": source.fingerprint})
     return list(samples.values())

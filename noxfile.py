@@ -68,24 +68,29 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Print our own speed, medians of five, one core, beside the physical limit where there is one."""
-    install(session)
+    install(session, "test")  # for pyhepmc
     session.run("python", "-m", "benchmarks.speed", *session.posargs)
 
 
 @nox.session
 def peers(session: nox.Session) -> None:
-    """Compare with MadMiner and pylhe on the same work in one run; each lives in an environment of its own."""
-    peer = Path(session.create_tmp()) / "madminer"
-    python = peer / "bin" / "python"
-    if not python.exists():
-        session.run("python", "-m", "venv", str(peer))
-        requirements = SHARED / "peers" / "requirements-madminer.txt"
-        session.run(str(python), "-m", "pip", "install", "-r", str(requirements), external=True)
+    """Compare with MadMiner, alea and pylhe on the same work in one run; each lives in an environment of its own."""
     install(session, "test")
-    session.run(
-        "python", "-m", "benchmarks.peers", "--madminer", str(python), "--shared", str(SHARED), *session.posargs
-    )
-    session.run("pytest", "-m", "peer", env={"MADMINER_PYTHON": str(python)})
+    pythons = {name: peer(session, name) for name in ("madminer", "alea")}
+    options = [text for name, python in pythons.items() for text in (f"--{name}", python)]
+    session.run("python", "-m", "benchmarks.peers", *options, "--shared", str(SHARED), *session.posargs)
+    session.run("pytest", "-m", "peer", env={f"{name.upper()}_PYTHON": python for name, python in pythons.items()})
+
+
+def peer(session: nox.Session, name: str) -> str:
+    """Return the Python of an environment with an ancestor, which is made if it is not there."""
+    folder = Path(session.create_tmp()) / name
+    python = str(folder / "bin" / "python")
+    if not Path(python).exists():
+        session.run("python", "-m", "venv", str(folder))
+        requirements = SHARED / "peers" / f"requirements-{name}.txt"
+        session.run(python, "-m", "pip", "install", "-r", str(requirements), external=True)
+    return python
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""Side by side with MadMiner and pylhe on the same real events, in one run: ``nox -s peers``.
+"""Side by side with MadMiner, pylhe and alea on the same events, in one run: ``nox -s peers``.
 
 Each row is measured here and there in turn; the figure to quote is the ratio. Both sides have the threads and cores
 that this process has (nox gives one thread; MadMiner's loaders of training data are further processes). Ours is the
@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 import columnminer as cm
-from benchmarks import alices, vbf
+from benchmarks import alices, vbf, wimp
 from benchmarks.timing import VBF, measure
 
 if TYPE_CHECKING:
@@ -83,10 +83,12 @@ class Bench:
         The peer script.
     folder
         Where both sides may write.
+    toys
+        The model for comparing with alea.
     """
 
-    def __init__(self, python: str, script: Path, folder: Path) -> None:
-        self.python, self.script, self.folder = python, script, folder
+    def __init__(self, python: str, script: Path, folder: Path, toys: wimp.Toys) -> None:
+        self.python, self.script, self.folder, self.toys = python, script, folder, toys
         self.prior = cm.gaussian_prior([0, 0], [5, 5])
         self.grid = cm.Grid([(-1, 1, 25), (-1, 1, 25)])
 
@@ -244,13 +246,28 @@ class Bench:
                 30,
                 remark=self.same_information,
             ),
+            Row(
+                f"throw {wimp.TOYS:,} toys of a WIMP model and fit each twice (alea)",
+                self.toys.fit,
+                lambda: self.toys.theirs("simulate_s", "fit_s", "conditional_fit_s"),
+                50,
+                remark=lambda: f"{self.toys.fit():.1%} of our fits by Minuit",
+            ),
+            Row(
+                f"90 % central intervals of {wimp.TOYS:,} toys (alea)",
+                self.toys.intervals,
+                lambda: self.toys.theirs("central_interval_s"),
+                50,
+                remark=lambda: f"{np.mean(self.toys.intervals().valid):.1%} of ours valid",
+            ),
         ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--madminer", required=True, help="Python of an environment with MadMiner")
-    parser.add_argument("--shared", required=True, type=Path, help="folder with data/vbf and peers/madminer_peer.py")
+    parser.add_argument("--alea", required=True, help="Python of an environment with alea")
+    parser.add_argument("--shared", required=True, type=Path, help="folder with data/ and peers/")
     only = "only rows with this text in their name; may be given several times"
     parser.add_argument("--only", action="append", metavar="TEXT", help=only)
     options = parser.parse_args()
@@ -260,7 +277,8 @@ def main() -> None:
     table = Table("work", "columnminer [s]", "peer [s]", "ratio", "wanted", "peer's rounds", "remark")
     with tempfile.TemporaryDirectory() as name:
         wanted = options.only or [""]
-        rows = Bench(options.madminer, script, Path(name)).rows()
+        toys = wimp.Toys(options.alea, options.shared)
+        rows = Bench(options.madminer, script, Path(name), toys).rows()
         rows = [row for row in rows if any(text in row.what for text in wanted)]
         if not rows:
             sys.exit(f"no row has {' or '.join(map(repr, wanted))} in its name")

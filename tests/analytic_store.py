@@ -66,8 +66,7 @@ class ExactRatio:
     def score(self, x, theta, *, pairing="pairs", names=None):
         column = x[:, list(names or OBSERVABLES).index("x")]
         points = np.asarray(theta).reshape(-1, 1)
-        scores = score(column, points)[..., None]
-        return scores if pairing == "grid" else scores[0]
+        return score(column, points if pairing == "grid" else points[:, 0])[..., None]
 
 
 class ExactNuisanceRatio(ExactRatio):

@@ -91,7 +91,7 @@ WRONG: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda d: parameter(d, "background_rate_multiplier").update(nominal_value=0), "relative uncertainty"),
     (lambda d: parameter(d, "mass").update(blueice_anchors=[10, 20]), "anchors"),
     (lambda d: parameter(d, "mass").update(fit_guess=10), "no meaning where fittable is false"),
-    (lambda d: parameter(d, "signal_rate_multiplier").update(parameter_interval_bounds=[-5, 5]), "fit_limits"),
+    (lambda d: parameter(d, "efficiency").update(parameter_interval_bounds=[-5, 5]), "fit_limits"),
     (lambda d: parameter(d, "efficiency").update(conditioning_parameter_name="mas"), "Did you mean 'mass'"),
     (lambda d: parameter(d, "efficiency").update(fit_limits={10: [0, 1]}), "same values"),
     (lambda d: d["parameter_definition"].update(shift=3), "properties of a parameter"),
@@ -121,6 +121,13 @@ def test_what_is_no_document_of_plain_values_is_refused(load: Callable[[Any], An
     assert not (tmp_path / "owned").exists()
     with pytest.raises(FileFormatError, match="gone"):
         cm.load_alea(tmp_path / "gone.yaml")
+
+
+def test_aliases_that_multiply_are_refused(load: Callable[[Any], Any]) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    with pytest.raises(FileFormatError, match="too large or nested too deeply"):
+        load("\n".join([*lines, "parameter_definition: *a11", "likelihood_config: {}"]))
 
 
 @pytest.mark.parametrize("text", HOSTILE)

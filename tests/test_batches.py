@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from analytic_likelihoods import Gaussian, OnOff
+from analytic_likelihoods import Curve, Gaussian, OnOff
 
 from columnminer.errors import InputError
 from columnminer.infer.batches import pick, stack
@@ -84,3 +84,26 @@ def test_differences_of_a_gradient_are_second_derivatives():
     slopes = np.zeros((3, 4))
     slopes[0, :2], slopes[1, [0, 2]], slopes[2, [1, 3]] = [3, 1], [5, counting.tau[0]], [7, counting.tau[1]]
     np.testing.assert_allclose(found.hessian, -np.einsum("ik,jk,k->ij", slopes, slopes, n / mean**2), rtol=1e-3)
+
+
+def test_a_single_row_is_a_single_data_set(product):
+    data = product.simulate_many(3, np.arange(5))
+    one = pick(data, np.asarray(2))
+    assert [part.shape for part in one] == [(2,), ()]
+    assert product.log_likelihood(data=one) == pytest.approx(product.log_likelihood(data=data)[2])
+
+
+def test_differences_do_not_cross_kinks_nor_fit_limits():
+    """Derivatives of |x| at its kink are those to the right, and log x is asked for beyond its limit nowhere."""
+
+    class Kinked(Curve):
+        kinks = {"x": np.array([0.0])}  # noqa: RUF012 - as a property would give it
+
+    points = np.array([[0.0], [-1e-9], [2.0]])
+    found = by_differences(Kinked([Parameter("x")], lambda p: np.abs(p[..., 0])), points, 0.0)
+    np.testing.assert_allclose(found.gradient[:, 0], [1.0, -1.0, 1.0], atol=1e-6)
+    np.testing.assert_allclose(found.hessian[:, 0, 0], 0.0, atol=1e-4)
+    limited = Curve([Parameter("x", 1.0, fit_limits=(0.5, 2.0))], lambda p: np.log(p[..., 0] - 0.499))
+    with np.errstate(all="raise"):
+        ends = by_differences(limited, np.array([[2.0], [1.0]]), 0.0)
+    np.testing.assert_allclose(ends.gradient[:, 0], [1 / 1.501, 1 / 0.501], rtol=1e-3)

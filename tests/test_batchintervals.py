@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+
 import numpy as np
 import pytest
 from analytic_likelihoods import Curve, Gaussian, OnOff, kinked
@@ -13,6 +16,7 @@ from columnminer.infer.batches import pick
 from columnminer.infer.batchfit import fit_batch
 from columnminer.infer.batchintervals import interval_batch
 from columnminer.infer.intervals import confidence_interval
+from columnminer.infer.products import Product
 from columnminer.model.parameters import Parameter
 
 
@@ -138,6 +142,24 @@ def test_bounds_in_numbers_of_events():
     assert single.upper == pytest.approx(plain.upper[1], rel=1e-4)
     with pytest.raises(InputError, match=r"'shape' is a parameter of kind 'shape'.*numbers of events"):
         interval_batch(model, "shape", data, bounds=(0.0, 30.0), bounds_in_events=True)
+
+
+def test_a_parameter_may_say_that_its_bounds_are_events():
+    model = wimps()
+    factors = [_with_bounds(f, (0.0, 30.0)) for f in model.factors]
+    counted, data = Product(factors), model.simulate_many(1, np.arange(3), mu=1.9)
+    plain = interval_batch(model, "mu", data, bounds=(0.0, 2.0))
+    np.testing.assert_allclose(interval_batch(counted, "mu", data).upper, plain.upper, rtol=1e-6)
+    np.testing.assert_allclose(interval_batch(counted, "mu", data, bounds=(0.0, 2.0)).upper, plain.upper, rtol=1e-6)
+    values = interval_batch(counted, "mu", data, bounds_in_events=False)
+    assert (values.upper > plain.upper + 0.1).any()
+
+
+def _with_bounds(factor, bounds):
+    changed = copy.copy(factor)
+    fields = {"interval_bounds": bounds, "interval_bounds_in_events": True}
+    changed.parameters = tuple(dataclasses.replace(p, **fields) if p.name == "mu" else p for p in factor.parameters)
+    return changed
 
 
 def test_a_slice_counts_from_the_fit_with_more_parameters_free():

@@ -225,3 +225,58 @@ def test_jobs_tells_how_they_stand(call, tmp_path, monkeypatch):
     assert "    no luck today\n" in out
     status, _, err = call("jobs", "nowhere")
     assert (status, err) == (2, "columnminer: nowhere is no folder of jobs\n")
+
+
+CAMPAIGN = """\
+model: {store: events.zarr, observables: m_ll, bins: 8, luminosity: 1000}
+poi: c_ll
+n_toys: 10
+batch_size: 5
+to_vary: {c_ll: [0, 0.02]}
+hypotheses: [free, zero, true]
+"""
+
+
+def test_toys_of_a_campaign_are_made_fitted_and_summed_up(outputs, tmp_path, call, monkeypatch):
+    (tmp_path / "events.zarr").symlink_to((outputs[0] / "small" / "events" / "events.zarr").resolve())
+    (tmp_path / "campaign.yaml").write_text(CAMPAIGN)
+    monkeypatch.chdir(tmp_path)
+    status, out, err = call("toys", "campaign.yaml", "--alea", "alea")
+    assert status == 0
+    assert re.search(r"c_ll = 0.02 +\d* +10 +free 100.00%, zero 100.00%, true 100.00%", out)
+    assert out.endswith("Results: campaign.zarr\n")
+    assert "toys: 4 of 4 done" in err
+    assert sorted(p.name for p in (tmp_path / "alea").iterdir()) == ["toymc_c_ll_0.0.ii.h5", "toymc_c_ll_0.02.ii.h5"]
+    status, again, err = call("toys", "campaign.yaml", "--quiet", "--workers", "2")
+    assert (status, again, err) == (0, out, ""), "what is there is kept"
+    status, _, err = call("toys", "campaign.yaml", "--seed", "7")
+    assert status == 2
+    assert "seed: 0 there, 7 asked for" in err
+    assert err.count("\n") == 1
+    status, other, _ = call("toys", "campaign.yaml", "--seed", "7", "--no-resume", "--quiet")
+    assert status == 0
+    assert other != out
+    status, described, _ = call("inspect", tmp_path / "campaign.zarr")
+    assert status == 0
+    assert described.strip() in other
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (CAMPAIGN.replace("c_ll:", "c_lll:"), "'c_lll' is neither a setting nor a parameter. Did you mean 'c_ll'"),
+        (CAMPAIGN.replace("n_toys", "n_tois"), "campaign.yaml:3: n_tois: unknown key 'n_tois'. Did you mean 'n_toys'"),
+        (CAMPAIGN.replace("events.zarr", "nothing.zarr"), "nothing.zarr"),
+        ("poi: [", "not valid YAML"),
+    ],
+)
+def test_a_bad_campaign_costs_one_line(outputs, tmp_path, call, text, words):
+    (tmp_path / "events.zarr").symlink_to((outputs[0] / "small" / "events" / "events.zarr").resolve())
+    (tmp_path / "campaign.yaml").write_text(text)
+    status, out, err = call("toys", tmp_path / "campaign.yaml", "--out", tmp_path / "r.zarr")
+    assert status == 2
+    assert out == ""
+    assert words in err
+    assert err.startswith("columnminer: ")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "r.zarr").exists()

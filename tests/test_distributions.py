@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from columnminer.errors import ExpressionError, InputError
+from columnminer.model.conditional import ConditionalParameter
 from columnminer.model.distributions import Distribution, parse_distribution, parse_values
-from columnminer.model.parameters import ConditionalParameter, Parameter
+from columnminer.model.parameters import Parameter
 
 
 @pytest.mark.parametrize(
@@ -160,6 +161,7 @@ def test_parameters_hold_distributions_anchors_and_limits() -> None:
         ({"interval_bounds": (0, 5), "fit_limits": (0, 4)}, "reach beyond fit_limits"),
         ({"interval_bounds": (5, 0)}, "not below"),
         ({"fittable": "yes"}, "true or false"),
+        ({"interval_bounds": (0, 5), "interval_bounds_in_events": True}, "only a parameter of kind 'rate'"),
     ],
 )
 def test_bad_properties_of_parameters_are_named(fields, complaint) -> None:

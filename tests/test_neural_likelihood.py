@@ -8,6 +8,7 @@ from scipy.stats import binomtest, chi2, kstest, poisson
 
 from columnminer.errors import InputError, MissingError, UnknownNameError
 from columnminer.infer import neural
+from columnminer.infer.batches import pick, stack
 from columnminer.infer.events import AsimovEvents, Events, StoredEvents
 from columnminer.infer.neural import NeuralLikelihood
 from columnminer.infer.rate import RateLikelihood
@@ -193,3 +194,29 @@ def test_errors_name_what_is_wrong(store, likelihood):
     with pytest.raises(InputError, match="trained on these events"):
         NeuralLikelihood.from_store(store, Trained(), 1.0, partition="train")
     NeuralLikelihood.from_store(store, Trained(), 1.0)
+
+
+def test_toys_with_events_of_their_own_are_evaluated_together(likelihood):
+    toys = likelihood.simulate_many(5, np.arange(4), theta=0.5)
+    assert len(toys) == 4
+    assert len({len(pick(toys, np.array(i)).x) for i in range(4)}) > 1, "numbers of events fluctuate"
+    theta = np.array([[-1.0], [0.0], [0.4], [1.2]])
+    together = likelihood.log_likelihood(theta, toys)
+    gradients = likelihood.gradient(theta, toys)
+    for i in range(4):
+        alone = pick(toys, np.array(i))
+        assert together[i] == pytest.approx(likelihood.log_likelihood(theta[i], alone), rel=1e-12)
+        np.testing.assert_allclose(gradients[i], likelihood.gradient(theta[i], alone), rtol=1e-9, atol=1e-9)
+    some = pick(toys, np.array([3, 1, 3]))
+    np.testing.assert_allclose(likelihood.log_likelihood(theta[[3, 1, 3]], some), together[[3, 1, 3]], rtol=1e-12)
+    grid = likelihood.log_likelihood(theta[:, None, :], toys)
+    assert grid.shape == (4, 4)
+    np.testing.assert_allclose(np.diag(grid), together, rtol=1e-12)
+
+
+def test_events_of_different_observables_are_not_stacked():
+    a = Events(np.zeros((1, 2)), OBSERVABLES)
+    with pytest.raises(InputError, match="cannot be stacked"):
+        stack([a, Events(np.zeros((1, 1)), ("z",))])
+    with pytest.raises(InputError, match="no batch"):
+        pick(a, np.array([0]))

@@ -19,7 +19,9 @@ from columnminer.learn.estimators import DensityEstimator, MorphingRatioEstimato
 from columnminer.learn.options import TrainingOptions
 from columnminer.model.parameters import Coupling
 from columnminer.model.setup import Setup
+from columnminer.observe.clustering import Jets
 from columnminer.observe.detector import Detector
+from columnminer.observe.isolation import Isolation
 from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
 from columnminer.observe.selection import Selection
 from columnminer.observe.smearing import Resolution
@@ -49,7 +51,12 @@ def arguments(*callables):
 @pytest.mark.parametrize(
     ("section", "taken", "only_here", "only_python"),
     [
-        (e.ParameterConfig, (Coupling,), "", "name kind constraint fit_limits fit_guess"),
+        (
+            e.ParameterConfig,
+            (Coupling,),
+            "",
+            "name kind constraint fit_limits fit_guess anchors interval_bounds interval_bounds_in_events fittable",
+        ),
         (e.MorphingConfig, (Setup.with_morphing,), "", "self"),
         (e.DifferencesConfig, (Setup.with_finite_differences,), "", "self"),
         (e.SetupConfig, (Setup.__init__,), "parameters finite_differences", "self space differences"),
@@ -61,6 +68,8 @@ def arguments(*callables):
         (e.DefaultObservablesConfig, (DefaultObservables,), "", ""),
         (e.ResolutionConfig, (Resolution,), "", ""),
         (e.DetectorConfig, (Detector,), "", ""),
+        (e.JetsConfig, (Jets,), "", ""),
+        (e.IsolationConfig, (Isolation,), "", ""),
         (e.SelectionConfig, (Selection.__init__,), "", "self objects required defaults"),
         (
             e.ProcessConfig,

@@ -352,6 +352,15 @@ def test_a_toy_is_the_same_whichever_others_are_asked_for() -> None:
     assert not np.array_equal(like.simulate_many(8, [3]).cells[0, :5], many.cells[3, :5])
 
 
+def test_toys_drawn_in_blocks_are_the_same(monkeypatch) -> None:
+    like = likelihood()
+    whole = like.simulate_many(7, np.arange(50))
+    monkeypatch.setattr("columnminer.infer.templates._DRAWS", 200)
+    parts = like.simulate_many(7, np.arange(50))
+    np.testing.assert_array_equal(parts.cells, whole.cells)
+    np.testing.assert_array_equal(parts.source, whole.source)
+
+
 def test_many_toys_find_the_cells_that_a_search_finds() -> None:
     rng = np.random.default_rng(1)
     p = rng.exponential(size=3000) ** 8

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 from analytic_likelihoods import Gaussian, OnOff
-from analytic_store import analytic_store
+from analytic_store import ExactRatio, analytic_store
 from scipy.stats import chi2, kstest
 
 import columnminer as cm
@@ -22,6 +23,7 @@ from columnminer.errors import InputError, MissingError, OutputExistsError, Task
 from columnminer.infer.batches import pick
 from columnminer.infer.fit import fit
 from columnminer.infer.intervals import confidence_interval
+from columnminer.infer.neural import NeuralLikelihood
 from columnminer.model.parameters import Parameter
 from columnminer.toys.alea_files import read_toys
 from columnminer.toys.alea_results import read_alea_results, write_alea_results
@@ -137,10 +139,10 @@ def test_a_cluster_changes_nothing(tmp_path):
 
 
 def test_results_say_nothing_of_when_and_where(tmp_path):
-    results = run(simple(metadata={"who": "me"}), tmp_path / "r.zarr")
+    results = run(simple(metadata={"who": "me", "day": dt.date(2024, 2, 29)}), tmp_path / "r.zarr")
     text = (results.path / "zarr.json").read_text()
     assert str(tmp_path) not in text
-    assert results[0].metadata == {"who": "me"}
+    assert results[0].metadata == {"who": "me", "day": "2024-02-29"}
 
 
 def test_thresholds_may_be_numbers_and_functions(tmp_path):
@@ -280,27 +282,26 @@ def test_batches_that_fail_are_named_and_the_others_kept(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f.zarr", "r.zarr"], "no parts are left"
 
 
-SLOW = """
-import sys, time
-sys.path.insert(0, {here!r})
-import columnminer as cm
-import columnminer.toys.runner as runner
-from test_toy_runner import simple
+class Slow(Gaussian):
+    """Takes its time, if the environment says so; also in other processes."""
 
-made = runner.make_toys
+    def simulate_many(self, *arguments, **options):
+        time.sleep(float(os.environ.get("TOY_PAUSE", "0")))
+        return super().simulate_many(*arguments, **options)
 
-def slowly(point, toys):
-    time.sleep({pause})
-    return made(point, toys)
 
-runner.make_toys = slowly
-cm.run_campaign(simple(batch_size=2), sys.argv[1], workers=int(sys.argv[2]), progress=False)
-"""
+def slow():
+    model = Slow(gaussian().parameters, gaussian().covariance)
+    return cm.Campaign(model, "mu", to_vary={"mu": [0.0, 2.0]}, n_toys=20, batch_size=2, seed=3)
 
 
 def start(out, workers=1, pause=0.03):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(cm.__file__).parents[1]), str(HERE)])}
-    code = SLOW.format(here=str(HERE), pause=pause)
+    path = os.pathsep.join([str(Path(cm.__file__).parents[1]), str(HERE)])
+    code = (
+        "import sys, columnminer as cm; from test_toy_runner import slow\n"
+        "cm.run_campaign(slow(), sys.argv[1], workers=int(sys.argv[2]), progress=False)"
+    )
+    environment = {**os.environ, "PYTHONPATH": path, "TOY_PAUSE": str(pause)}
     return subprocess.Popen([sys.executable, "-c", code, str(out), str(workers)], env=environment)
 
 
@@ -310,7 +311,7 @@ def n_parts(out):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    return files(run(simple(batch_size=2), tmp_path_factory.mktemp("undisturbed") / "r.zarr").path)
+    return files(run(slow(), tmp_path_factory.mktemp("undisturbed") / "r.zarr").path)
 
 
 def test_killed_twice_in_mid_campaign_and_run_again_equals_undisturbed(undisturbed, tmp_path):
@@ -327,7 +328,7 @@ def test_killed_twice_in_mid_campaign_and_run_again_equals_undisturbed(undisturb
         seen = n_parts(out)
     times = {p: p.stat().st_mtime_ns for p in out.with_name("r.zarr.parts").glob("*/*") if p.name[0] != "."}
     assert len(times) == seen
-    assert files(run(simple(batch_size=2), out).path) == undisturbed
+    assert files(run(slow(), out).path) == undisturbed
     assert [p.name for p in tmp_path.iterdir()] == ["r.zarr"], "nothing is left lying about"
 
 
@@ -343,28 +344,24 @@ def test_killed_ten_times_at_random_moments_equals_undisturbed(undisturbed, tmp_
     """The runner, or one of its workers."""
     moments = np.random.default_rng(7)
     out = tmp_path / "r.zarr"
-    kills = {"runner": 0, "worker": 0}
-    for attempt in range(40):
-        if sum(kills.values()) >= 10:
-            break
-        runner = start(out, workers=2, pause=0.3)
-        time.sleep(moments.uniform(2.0, 6.0))
+    for attempt in range(10):
+        runner = start(out, workers=2, pause=0.5)
         process = psutil.Process(runner.pid)
-        workers = process.children(recursive=True)
-        if runner.poll() is None and attempt % 2 and workers:
-            workers[moments.integers(len(workers))].send_signal(signal.SIGKILL)
-            kills["worker"] += 1
-            time.sleep(1.0)
-        elif runner.poll() is None:
-            kills["runner"] += 1
-        for p in [process, *process.children(recursive=True)] if runner.poll() is None else []:
-            p.kill()
+        while len(process.children()) < 2 and runner.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0.0, 6.0))
+        running = process.children(recursive=True) if runner.poll() is None else []
+        if attempt % 2 and running:
+            running[moments.integers(len(running))].kill()
+            time.sleep(moments.uniform(0.0, 3.0))
+        for one in [process, *running] if runner.poll() is None else []:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
         runner.wait()
         if out.exists():
             assert files(out) == undisturbed
             shutil.rmtree(out)
-    assert min(kills.values()) >= 3
-    assert files(run(simple(batch_size=2), out).path) == undisturbed
+    assert files(run(slow(), out).path) == undisturbed
 
 
 # Other likelihoods ---------------------------------------------------------------------------------------------------
@@ -392,3 +389,67 @@ def test_a_histogram_of_a_saved_store_runs_as_any_likelihood_does(store, tmp_pat
     (store.path.parent / "saved.yaml").write_text(SAVED % poi)
     saved = cm.Campaign.from_yaml(store.path.parent / "saved.yaml")
     assert run(saved, tmp_path / "saved.zarr").hash == given.hash
+
+
+def test_a_learned_ratio_runs_as_any_likelihood_does(store, tmp_path):
+    model = NeuralLikelihood.from_store(store, ExactRatio(), 200.0)
+    campaign = cm.Campaign(model, "theta", generate_values={"theta": 0.5}, n_toys=30, batch_size=10)
+    (point,) = run(campaign, tmp_path / "r.zarr")
+    assert point.fits["free"].valid.all()
+    assert abs(np.mean(point.values("theta")) - 0.5) < 5.0 * np.std(point.values("theta")) / np.sqrt(30)
+    kept = cm.Campaign(
+        model,
+        "theta",
+        generate_values={"theta": 0.5},
+        n_toys=30,
+        batch_size=10,
+        toy_data="generate_and_store",
+        toy_data_file="toys.h5",
+    )
+    assert run(kept, tmp_path / "k.zarr").hash == run(campaign, tmp_path / "r.zarr").hash
+    assert len(read_toys(tmp_path / "toys_2.h5", model)[0].x) > 50
+
+
+# The running configuration of alea -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def running(shared):
+    return shared / "alea" / "configs" / "unbinned_wimp_running.yaml"
+
+
+def test_a_power_computation_of_alea_runs_as_it_is(running, tmp_path):
+    campaign = cm.Campaign.from_alea(running, "discovery_power", n_toys=30, batch_size=30)
+    results = run(campaign, tmp_path / "power.zarr")
+    assert len(results) == 10
+    for point, expectation in zip(results, np.linspace(0, 30, 10), strict=True):
+        assert point.poi_expectation == pytest.approx(expectation)
+        assert point.expected["wimp"] == pytest.approx(expectation, rel=1e-6)
+        assert list(point.fits) == ["free", "zero", "true", "3"]
+        assert point.fits["3"].held["wimp_rate_multiplier"] == pytest.approx(1.25, rel=1e-6), "15 events"
+        assert all(fits.valid.all() for fits in point.fits.values())
+        np.testing.assert_array_equal(point.values("wimp_mass"), 50.0)
+    power = [np.median(point.statistic("zero")) for point in results]
+    assert power[0] < 2.0, "of the medians"
+    assert power[-1] > 20.0, "a signal is seen where there is one"
+
+
+def test_thresholds_of_alea_lead_to_a_sensitivity(running, tmp_path):
+    few = {"n_toys": 40, "batch_size": 40}
+    toys = run(cm.Campaign.from_alea(running, "threshold", **few), tmp_path / "threshold.zarr")
+    with pytest.raises(InputError, match=r"thresholds\.json is not in"):
+        run(cm.Campaign.from_alea(running, "sensitivity", **few), tmp_path / "sensitivity.zarr")
+    cm.NeymanThresholds.from_results(toys, 0.9).to_json(tmp_path / "thresholds.json", layout="alea")
+    campaign = cm.Campaign.from_alea(running, "sensitivity", n_toys=6, batch_size=2)
+    (point,) = run(campaign, tmp_path / "sensitivity.zarr")
+    asymptotic = cm.Campaign.from_alea(running, "sensitivity", n_toys=6, batch_size=2, threshold=None)
+    (other,) = run(asymptotic, tmp_path / "asymptotic.zarr")
+    np.testing.assert_array_equal(point.fits["free"].values, other.fits["free"].values)
+    assert (point.intervals[:, 1] != other.intervals[:, 1]).any(), "thresholds of toys are others"
+    assert (point.intervals[:, 0] <= point.intervals[:, 1]).all()
+    names = sorted(p.name for p in tmp_path.glob("toyfile*"))
+    assert names == [f"toyfile_wimp_mass_50_poi_expectation_0.00.ii_{i}.h5" for i in range(3)]
+    read = cm.Campaign.from_alea(running, "sensitivity", n_toys=6, batch_size=2, threshold=None, toy_data="read")
+    (again,) = run(read, tmp_path / "read.zarr")
+    np.testing.assert_allclose(again.intervals, other.intervals, rtol=1e-9)
+    np.testing.assert_array_equal(again.fits["free"].log_likelihood, other.fits["free"].log_likelihood)

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from columnminer.infer.pyhf_likelihood import PyhfLikelihood
     from columnminer.infer.pyhf_modifiers import pyhf_modifier_set
     from columnminer.infer.rate import RateLikelihood
+    from columnminer.infer.template_model import TemplateModel
+    from columnminer.infer.template_sources import TemplateSource
+    from columnminer.infer.templates import TemplateLikelihood
     from columnminer.learn.calibration import calibrate
     from columnminer.learn.checks import check
     from columnminer.learn.estimators import (
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from columnminer.learn.madminer import import_madminer_estimator
     from columnminer.learn.onnx_export import export_onnx
     from columnminer.learn.variations import learn_variations
+    from columnminer.model.conditional import ConditionalParameter
     from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
     from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
     from columnminer.model.setup import Setup
@@ -66,7 +70,9 @@ if TYPE_CHECKING:
         SelectionVariation,
         WeightVariation,
     )
+    from columnminer.observe.clustering import Jets
     from columnminer.observe.detector import Detector
+    from columnminer.observe.isolation import Isolation
     from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
     from columnminer.observe.selection import Selection
     from columnminer.observe.smearing import Resolution
@@ -101,6 +107,10 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "columnminer.errors": ("ColumnMinerError", "ColumnMinerWarning"),
+    "columnminer.infer.template_model": ("TemplateModel",),
+    "columnminer.infer.template_sources": ("TemplateSource",),
+    "columnminer.infer.templates": ("TemplateLikelihood",),
+    "columnminer.model.conditional": ("ConditionalParameter",),
     "columnminer.model.parameters": ("Benchmark", "Coupling", "Parameter", "ParameterSpace"),
     "columnminer.model.priors": ("fixed_points", "flat_prior", "gaussian_prior", "product_prior"),
     "columnminer.model.setup": ("Setup",),
@@ -117,7 +127,9 @@ _NAMES = {
     "columnminer.generate.drellyan": ("DrellYan",),
     "columnminer.generate.pythia": ("PythiaReader",),
     "columnminer.generate.showers": ("shower",),
+    "columnminer.observe.clustering": ("Jets",),
     "columnminer.observe.detector": ("Detector",),
+    "columnminer.observe.isolation": ("Isolation",),
     "columnminer.observe.observables": ("Cut", "DefaultObservables", "Efficiency", "Observable"),
     "columnminer.observe.selection": ("Selection",),
     "columnminer.observe.smearing": ("Resolution",),
@@ -197,6 +209,7 @@ __all__ = [
     "CampaignResults",
     "ColumnMinerError",
     "ColumnMinerWarning",
+    "ConditionalParameter",
     "Coupling",
     "Cut",
     "DefaultObservables",
@@ -212,6 +225,8 @@ __all__ = [
     "Grid",
     "HistogramLikelihood",
     "Information",
+    "Isolation",
+    "Jets",
     "Likelihood",
     "Limits",
     "Metric",
@@ -238,6 +253,9 @@ __all__ = [
     "SelectionVariation",
     "Setup",
     "StatisticalModel",
+    "TemplateLikelihood",
+    "TemplateModel",
+    "TemplateSource",
     "WeightVariation",
     "__version__",
     "belt",

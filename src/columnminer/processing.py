@@ -145,6 +145,7 @@ def process(
     jobs = [
         _Job(
             path=source.path,
+            weights_from=source.weights_from,
             folder=parts / source.part_key,
             selections={
                 **{
@@ -256,6 +257,7 @@ class _Job:
     """
 
     path: Path
+    weights_from: Path | None
     folder: Path
     selections: Mapping[str, Selection]
     weights: tuple[str, ...]
@@ -280,14 +282,15 @@ def read_file(job: _Job) -> None:
     done = committed_parts(job.folder)
     if done and done[-1].last:
         return
-    reader = open_source(job.path, job.shower, job.seed, digest=True)
+    reader = open_source(job.path, job.shower, job.seed, digest=True, weights_from=job.weights_from)
     part = _Part(job, sum(info.n_generated for info in done))
     for batch in reader.batches(size=job.batch_size, skip=part.first_event):
         part.add(batch)
         if part.n_generated >= job.part_size:
             part.commit()
             part = _Part(job, part.first_event + part.n_generated)
-    part.commit(reader.content or {})
+    # Showers give a running estimate of the cross section, which is best after the last event.
+    part.commit({**(reader.content or {}), "cross_section": reader.info().cross_section})
 
 
 class _Part:

@@ -12,6 +12,7 @@ field               meaning
 ``alpha_qed``       electromagnetic coupling of the event (AQEDUP)
 ``alpha_qcd``       strong coupling of the event (AQCDUP)
 ``process_id``      integer process label (IDPRUP)
+``event_number``    what the source calls the event, where it numbers them
 ``e mu tau j a``    var * record ``Momentum4D``: reconstructed objects, from readers of detector-level files
 ``met``             record ``Momentum4D``: missing transverse momentum, from readers of detector-level files
 ==================  =============================================================================================

@@ -22,7 +22,8 @@ from columnminer.infer.alea_sources import TemplateFiles, placed, term_sources
 from columnminer.infer.template_model import TemplateModel
 from columnminer.infer.templates import TemplateLikelihood
 from columnminer.model.checks import entries
-from columnminer.model.parameters import ConditionalParameter, Parameter
+from columnminer.model.conditional import ConditionalParameter
+from columnminer.model.parameters import Parameter
 
 if TYPE_CHECKING:
     import os
@@ -194,6 +195,8 @@ def _properties(keys: Mapping[str, Any]) -> dict[str, Any]:
     if not made.get("fittable", True) and ("fit_guess" in made or "interval_bounds" in made):
         msg = "fit_guess and parameter_interval_bounds have no meaning where fittable is false"
         raise InputError(msg)
+    if kind == "rate" and "interval_bounds" in made:
+        made["interval_bounds_in_events"] = True
     uncertainty = keys.get("uncertainty")
     if uncertainty is not None and keys.get("relative_uncertainty"):
         if isinstance(uncertainty, str) or not made["nominal"]:

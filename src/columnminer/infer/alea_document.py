@@ -1,7 +1,8 @@
 """alea's model YAML as checked plain data: which keys there are, and what the classes named in it stand for.
 
-Nothing in a document is run or imported: YAML is loaded by the safe loader, class names are looked up in the tables
-here, and texts that stand for numbers or distributions go through the allow-list of `columnminer.model.distributions`.
+Nothing in a document is run or imported: YAML is read by the safe loader of `columnminer.documents`, class names are
+looked up in the tables here, and texts that stand for numbers or distributions go through the allow-list of
+`columnminer.model.distributions`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
+from columnminer.documents import read_mapping
 from columnminer.errors import FileFormatError, InputError
 from columnminer.model.checks import choice, entries, floats, items, text, unique
 from columnminer.model.distributions import parse_values
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Document", "SourceOptions", "TermOptions", "read_document"]
-
-_MAX_BYTES = 10_000_000
-"""A document that is longer is none that a person wrote; it is cut there."""
 
 SOURCES = {
     "alea.template_source.TemplateSource": "template",
@@ -147,8 +145,9 @@ def read_document(source: str | os.PathLike[str] | Mapping[str, Any]) -> Documen
         where, folder, content = "model", Path.cwd(), source
     else:
         path = Path(source)
-        where, folder, content = str(path), path.parent, _load(path)
+        where, folder, content = str(path), path.parent, None
     try:
+        content = read_mapping(Path(where)) if content is None else content
         return _document(content, where, folder)
     except FileFormatError:
         raise
@@ -192,15 +191,6 @@ def _document(content: Any, where: str, folder: Path) -> Document:
         _weights(config.get("likelihood_weights"), len(terms) + 1, f"{here}.likelihood_weights"),
         {name: keys[name] for name in _MODEL_OPTIONS if name in keys},
     )
-
-
-def _load(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            return yaml.safe_load(file.read(_MAX_BYTES))
-    except (OSError, yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        msg = f"{path}: this is no YAML document of plain values: {error}"
-        raise FileFormatError(msg) from error
 
 
 def _weights(given: Any, count: int, where: str) -> tuple[float, ...] | None:

@@ -92,7 +92,9 @@ class AnalysisSpace:
             cells = cells * (len(edges) - 1) + bins
         return cells
 
-    def positions(self, cells: NDArray[np.int64], key: int, *counters: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    def positions(
+        self, cells: NDArray[np.integer[Any]], key: int, *counters: ArrayLike
+    ) -> dict[str, NDArray[np.float64]]:
         """Return positions along each axis, anywhere in the cells; random numbers are those of a key and counters."""
         found = {}
         bins = np.unravel_index(cells, self.shape)

@@ -94,7 +94,7 @@ def interval_batch(
     dof: int = 1,
     threshold: Threshold | None = None,
     bounds: Range | None = None,
-    bounds_in_events: bool = False,
+    bounds_in_events: bool | None = None,
     bound_best_fit: bool = False,
     interval_args: Mapping[str, ArrayLike] | None = None,
     best_fit_args: Mapping[str, ArrayLike] | None = None,

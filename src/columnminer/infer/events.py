@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from columnminer.infer.event_sets import EventSets
     from columnminer.store.eventstore import EventStore
     from columnminer.store.weights import Block
 
@@ -296,6 +297,29 @@ class Events:
         if self.weights is not None:
             object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "names", tuple(self.names))
+
+    def pick(self, rows: NDArray[np.int64]) -> Events:
+        """Return the pseudo-experiments of these rows, which share events."""
+        if self.weights is None or self.weights.ndim == 1:
+            msg = "one data set is no batch: stack several with columnminer.infer.batches.stack"
+            raise InputError(msg)
+        return Events(self.x, self.names, self.weights[rows])
+
+    @classmethod
+    def stack(cls, data: Sequence[Events]) -> EventSets:
+        """Return data sets that share no events as one batch.
+
+        Raises
+        ------
+        InputError
+            If they have different observables, or are batches already.
+        """
+        from columnminer.infer.event_sets import EventSets  # noqa: PLC0415 - which are made of these
+
+        if any(d.names != data[0].names or (d.weights is not None and d.weights.ndim > 1) for d in data):
+            msg = "events of different observables, or of several data sets, cannot be stacked"
+            raise InputError(msg)
+        return EventSets.stack(data)
 
     def blocks(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """Yield the events, a part at a time."""

@@ -105,7 +105,7 @@ def confidence_interval(
     threshold: float | Callable[[float], float] | None = None,
     roots: Literal["nearest", "extremal"] = "nearest",
     bounds: Range | None = None,
-    bounds_in_events: bool = False,
+    bounds_in_events: bool | None = None,
     bound_best_fit: bool = False,
     interval_args: Mapping[str, float] | None = None,
     best_fit_args: Mapping[str, float] | None = None,
@@ -139,7 +139,8 @@ def confidence_interval(
         (low, high) between which ends are looked for; None for an open side. By default the `interval_bounds` of the
         parameter, or its fit limits, for extremal roots else its `bounds`.
     bounds_in_events
-        Whether the bounds of a rate parameter are expected numbers of events: those of a rate of 1 scaled by it.
+        Whether the bounds of a rate parameter are expected numbers of events: those of a rate of 1 scaled by it. By
+        default its `interval_bounds` are what the parameter says they are, and `bounds` are values of the parameter.
     bound_best_fit
         Whether the best fit must lie within `bounds`, too, as where values beyond mean nothing. Otherwise t counts
         from a best fit that may lie beyond, and the interval may be short, or empty.
@@ -223,11 +224,13 @@ def check_parameter(likelihood: Likelihood, name: str, held: Mapping[str, object
 
 
 def search_range(
-    likelihood: Likelihood, name: str, bounds: Range | None, roots: str, kind: Kind, *, in_events: bool = False
+    likelihood: Likelihood, name: str, bounds: Range | None, roots: str, kind: Kind, *, in_events: bool | None = None
 ) -> tuple[float, float]:
     """Return between which values ends are looked for; infinite where a side is open."""
     parameter = likelihood.parameters[likelihood.names.index(name)]
     given = bounds or parameter.interval_bounds
+    if in_events is None:
+        in_events = bounds is None and parameter.interval_bounds_in_events
     unit = events_per_unit(likelihood, name) if in_events and given else 1.0
     given = given or parameter.fit_limits or (parameter.bounds if roots == "extremal" else None) or (None, None)
     low = -np.inf if given[0] is None else float(given[0]) / unit

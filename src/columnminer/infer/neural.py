@@ -9,6 +9,7 @@ import numpy as np
 
 from columnminer.errors import InputError, MissingError
 from columnminer.infer.estimates import warn_of_checks, with_denominator
+from columnminer.infer.event_sets import EventSets
 from columnminer.infer.events import AsimovEvents, Dataset, StoredEvents
 from columnminer.infer.likelihood import Likelihood, Params
 from columnminer.infer.rate import RateLikelihood
@@ -40,7 +41,7 @@ class NeuralLikelihood(Likelihood):
        + \sum_e w_e \log\hat r(x_e|\theta), \qquad \hat r(x|\theta) \approx p(x|\theta) / p(x|\theta_\mathrm{ref})
 
     with n the sum of the weights w_e: 1 for recorded events, fractions for Asimov data. Data are a `Dataset`. Several
-    pseudo-experiments that share events are `Events` with weights (n_toys, n).
+    pseudo-experiments that share events are `Events` with weights (n_toys, n), others `EventSets`.
 
     The parameters are those of the rate: theta and, if it has them, nuisance parameters nu, which `constrained`
     constrains. An estimator of theta alone says that nu does not change the distribution of the events, but only their
@@ -167,8 +168,10 @@ class NeuralLikelihood(Likelihood):
         """Relative precision of its values: estimators calculate in single precision, and log ratios cancel."""
         return _PRECISION
 
-    def as_data(self, data: Any) -> Dataset:
-        """Return the data set."""
+    def as_data(self, data: Any) -> Any:
+        """Return the data set, or the data sets of many toys."""
+        if isinstance(data, EventSets):
+            return data
         if not isinstance(data, Dataset):
             msg = f"data of an unbinned likelihood are events: Events(x, names), not {type(data).__name__}"
             raise InputError(msg)
@@ -176,6 +179,8 @@ class NeuralLikelihood(Likelihood):
 
     def terms(self, points: NDArray[np.float64], data: Any) -> LogTerms:
         """Return the weighted sum of log ratios, and the log probability of the number of events."""
+        if isinstance(data, EventSets):
+            return self._terms_of_sets(points, data)
         thetas = self._of_estimator(points)
 
         def log_ratios(x: NDArray[np.float64], names: tuple[str, ...]) -> NDArray[np.float64]:
@@ -188,11 +193,12 @@ class NeuralLikelihood(Likelihood):
 
     def term_gradients(self, points: NDArray[np.float64], data: Any) -> NDArray[np.float64]:
         """Return the weighted sum of the estimated scores, and the gradient of the rate term."""
-        thetas = self._of_estimator(points)
-
         score = getattr(self.estimator, "score", None)
         if score is None:
             return super().term_gradients(points, data)
+        if isinstance(data, EventSets):
+            return self._gradients_of_sets(points, data, score)
+        thetas = self._of_estimator(points)
 
         def scores(x: NDArray[np.float64], names: tuple[str, ...]) -> NDArray[np.float64]:
             each = np.asarray(score(x, thetas, pairing="grid", names=names), dtype=np.float64)[..., self._theirs]
@@ -203,6 +209,55 @@ class NeuralLikelihood(Likelihood):
         gradient = np.zeros((*kinematic.shape[1:], len(self.names)))
         gradient[..., self._ours] = np.moveaxis(kinematic, 0, -1)
         return gradient + self.rate.term_gradients(points, n) if self.include_rate else gradient
+
+    def _terms_of_sets(self, points: NDArray[np.float64], data: EventSets) -> LogTerms:
+        """Return the terms [..., n] of n toys at points (..., n_par) of which the last batch axis is theirs."""
+
+        def log_ratios(x: NDArray[np.float64], thetas: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.asarray(self.estimator.log_ratio(x, thetas, pairing="pairs", names=data.names))[:, None]
+
+        kinematic, n = self._summed_in_sets(points, data, log_ratios)
+        rate = self.rate.terms(points, n).rate if self.include_rate else np.zeros(kinematic.shape[:-1])
+        return LogTerms(kinematic=kinematic[..., 0], rate=rate)
+
+    def _gradients_of_sets(
+        self, points: NDArray[np.float64], data: EventSets, score: Callable[..., Any]
+    ) -> NDArray[np.float64]:
+        def scores(x: NDArray[np.float64], thetas: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.asarray(score(x, thetas, pairing="pairs", names=data.names))[:, self._theirs]
+
+        kinematic, n = self._summed_in_sets(points, data, scores)
+        gradient = np.zeros((*kinematic.shape[:-1], len(self.names)))
+        gradient[..., self._ours] = kinematic
+        return gradient + self.rate.term_gradients(points, n) if self.include_rate else gradient
+
+    def _summed_in_sets(
+        self,
+        points: NDArray[np.float64],
+        data: EventSets,
+        function: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return sums of weight times function (..., n, k) over the events of each toy, and of weights (n,)."""
+        n_sets = len(data)
+        batch = np.broadcast_shapes(points.shape[:-1], (n_sets,))
+        each = np.broadcast_to(points, (*batch, points.shape[-1])).reshape(-1, n_sets, points.shape[-1])
+        passed = self.rate.cuts(data.x, data.names) if self.rate.cuts is not None else np.ones(len(data.x), dtype=bool)
+        x, weights, owner = data.x[passed], data.weights[passed], data.owner[passed]
+        sums: list[NDArray[np.float64]] = []
+        for at in each:
+            thetas = self._of_estimator(at)
+            total = None
+            for start in range(0, max(len(x), 1), _PAIRS):
+                part = slice(start, start + _PAIRS)
+                columns = function(x[part], thetas[owner[part]]).astype(np.float64).T
+                found = [np.bincount(owner[part], weights[part] * c, minlength=n_sets) for c in columns]
+                total = np.stack(found, axis=-1) + (0.0 if total is None else total)
+            sums.append(np.asarray(total))
+        result = np.stack(sums).reshape(*batch, -1)
+        if not np.isfinite(result).all():
+            msg = "the estimator gives log ratios that are not finite for these events: look at their observables"
+            raise MissingError(msg)
+        return result, np.asarray(np.bincount(owner, weights, minlength=n_sets), dtype=np.float64)
 
     def _of_estimator(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return points (..., n_par) as a list of points of the estimator, with what is not a parameter here at 0."""

@@ -43,6 +43,9 @@ DISTANCE = 1e-9
 _LONGEST = 3.0
 """Length of first steps, in units of constraints or sizes of parameters: exponentials of nuisances overshoot."""
 
+_LEAPS = 1
+"""First steps that take no notice of kinks, to come near."""
+
 _LOOKS, _BARRIER, _HIGHER = 3, 0.5, 1e-7
 """Over kinks: how often, if log L has fallen by how much at most there, and by how much a maximum is another one."""
 
@@ -120,8 +123,9 @@ def climb(
     points[:, columns] = np.clip(points[:, columns], box.low, box.high)
     problem = _Problem(likelihood, columns, data, shared, box, distance, max_steps)
     with np.errstate(all="ignore"):  # impossible points show in what comes back
-        end = _climb(problem, points)
-        rows = np.arange(len(points)) if any(kinks.size for kinks in box.kinks) else np.arange(0)
+        kinked = any(kinks.size for kinks in box.kinks)
+        end = _climb(problem, points, leaps=_LEAPS if kinked else 0)
+        rows = np.arange(len(points) if kinked else 0)
         for _ in range(_LOOKS):
             rows = _over_kinks(problem, end, rows)
             if not len(rows):
@@ -149,15 +153,17 @@ class _Problem:
     def derivatives(self, points: NDArray[np.float64]) -> Derivatives:
         return self.likelihood.derivatives(points, self.data)
 
-    def step(self, found: Derivatives, x: NDArray[np.float64]) -> tuple[Step, NDArray[np.float64], NDArray[np.float64]]:
-        """Return the step from x (n, k), and the sides of the cells that x is in."""
-        low, high = self.box.around(x)
+    def step(
+        self, found: Derivatives, x: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+    ) -> Step:
+        """Return the steps from x (n, k) between sides of a box."""
         width = np.array([self.likelihood.parameters[i].width or 0.0 for i in self.columns])
         size = np.where(width > 0.0, width, np.maximum(np.abs(x), 1.0))
-        return newton_step(found, self.columns, low - x, high - x, size), low, high
+        return newton_step(found, self.columns, low - x, high - x, size)
 
 
-def _climb(problem: _Problem, points: NDArray[np.float64]) -> Climbed:
+def _climb(problem: _Problem, points: NDArray[np.float64], *, leaps: int = 0) -> Climbed:
+    """Climb from points; the first steps may leap over kinks, as if there were none."""
     columns, box, precision = problem.columns, problem.box, problem.likelihood.precision
     n, n_par = points.shape
     here, found, rows = points, problem.derivatives(points), np.arange(n)
@@ -177,12 +183,17 @@ def _climb(problem: _Problem, points: NDArray[np.float64]) -> Climbed:
 
     for turn in range(problem.max_steps):
         x = here[:, columns]
-        step, low, high = problem.step(found, x)
+        low, high = cell = box.around(x)
+        if turn < leaps:
+            low, high = np.broadcast_to(box.low, x.shape), np.broadcast_to(box.high, x.shape)
+        step = problem.step(found, x, low, high)
         beyond = np.where(step.held & (x == low) & (low > box.low), -np.inf, 0.0)
         beyond = np.where(step.held & (x == high) & (high < box.high), np.inf, beyond)
         near = step.gain < np.maximum(problem.distance, 0.1 * precision * np.abs(found.value))
-        look = (beyond != 0.0).any(axis=1) & ~turned & (near | (turn == 0))
+        look = (beyond != 0.0).any(axis=1) & ~turned & near
         done = near & ~look
+        if turn < leaps:  # a leap ends a climb only if it is none
+            done &= ((cell[0] < np.minimum(x, x + step.size)) & (np.maximum(x, x + step.size) < cell[1])).all(axis=1)
         if done.any():
             _store(end, rows[done], here[done], _pick(found, done))
             end.held[rows[done][:, None], columns] = step.held[done]
@@ -241,7 +252,8 @@ def _over_kinks(problem: _Problem, end: Climbed, rows: NDArray[np.int64]) -> NDA
             found = problem.at(here).derivatives(there)
             end.n_calls[here] += 1
             usable = _finite(found, columns)
-            step, _, _ = problem.step(_pick(found, usable), there[usable][:, columns])
+            x = there[usable][:, columns]
+            step = problem.step(_pick(found, usable), x, *box.around(x))
             here, there, value = here[usable], there[usable], found.value[usable]
             promising = value + step.gain > end.values[here] + _HIGHER
             here, there = here[promising], there[promising]

@@ -86,19 +86,25 @@ def newton_step(
 
 def solve(matrix: NDArray[np.float64], pull: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return solutions (n, k) of equations with eigenvalues taken by their size, and whether those are positive."""
+    size, vectors, definite = _eigen(matrix)
+    along = np.einsum("nji,nj->ni", vectors, pull) / size
+    return np.einsum("nij,nj->ni", vectors, along), definite
+
+
+def _eigen(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the size of eigenvalues (n, k), eigenvectors (n, k, k), and whether the eigenvalues are positive."""
     size, vectors = np.linalg.eigh(matrix)
     largest = np.abs(size).max(axis=1, keepdims=True)
-    along = np.einsum("nji,nj->ni", vectors, pull) / np.maximum(np.abs(size), _FLAT * largest + 1e-300)
-    return np.einsum("nij,nj->ni", vectors, along), size[:, 0] >= _INDEFINITE * largest[:, 0]
+    return np.maximum(np.abs(size), _FLAT * largest + 1e-300), vectors, size[:, 0] >= _INDEFINITE * largest[:, 0]
 
 
 def covariances(hessian: NDArray[np.float64], held: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the inverse of -H in the parameters that are not held (n, n_par), NaN for the others."""
+    """Return the inverse of -H in the parameters that are not held (n, n_par, n_par), NaN for the others."""
     matrix, free = inner(-hessian, held)
     usable = np.isfinite(matrix).all(axis=(1, 2))
     inverse = np.full(matrix.shape, np.nan)
-    for i, unit in enumerate(np.eye(held.shape[1])):
-        inverse[usable, :, i] = solve(matrix[usable], np.broadcast_to(unit, (usable.sum(), len(unit))))[0]
+    size, vectors, _ = _eigen(matrix[usable])
+    inverse[usable] = np.matmul(vectors / size[:, None, :], vectors.transpose(0, 2, 1))
     return np.where(free, inverse, np.nan)
 
 

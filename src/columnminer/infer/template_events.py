@@ -38,10 +38,10 @@ class TemplateEvents:
         Whether no cell occurs twice in a data set.
     """
 
-    cells: NDArray[np.int64]
+    cells: NDArray[np.integer[Any]]
     counts: NDArray[np.float64]
     values: Mapping[str, NDArray[np.float64]] | None = None
-    source: NDArray[np.int64] | None = None
+    source: NDArray[np.integer[Any]] | None = None
     merged: bool = False
 
     @property

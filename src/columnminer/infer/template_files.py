@@ -40,7 +40,7 @@ class Histogram:
     edges
         Edges of the bins along each axis, (n_bins + 1,), increasing.
     contents
-        (*n_bins).
+        (n_bins, ...).
 
     Raises
     ------
@@ -99,7 +99,7 @@ class Histogram:
 
     @property
     def volumes(self) -> NDArray[Any]:
-        """Volume of each bin, (*n_bins)."""
+        """Volume of each bin, (n_bins, ...)."""
         return bin_volumes(self.edges)
 
     def centres(self, axis: int = 0) -> NDArray[Any]:
@@ -127,7 +127,7 @@ class Histogram:
 
 
 def bin_volumes(edges: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Return the volume of each bin, (*n_bins), between edges along each axis."""
+    """Return the volume of each bin, (n_bins, ...), between edges along each axis."""
     return functools.reduce(np.multiply, np.ix_(*[np.diff(e) for e in edges]))
 
 

@@ -53,7 +53,7 @@ class TemplateSource:
     probability : numpy.ndarray
         ``(*anchors, *bins)`` probability of each bin, which sum to one (or are all zero).
     events : numpy.ndarray
-        (*anchors,) expected number of events at multipliers of one and nominal exposures.
+        ``(*anchors,)`` expected number of events at multipliers of one and nominal exposures.
     shapes : tuple of str
         Names of the shape and index parameters, one for each leading axis.
     rate, efficiency : str or None

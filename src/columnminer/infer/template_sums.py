@@ -24,7 +24,7 @@ def event_sums(
     table: Any,
     found: Coefficients,
     *,
-    cells: NDArray[np.int64],
+    cells: NDArray[np.integer[Any]],
     counts: NDArray[np.float64],
     rows: NDArray[np.int64],
     order: int,

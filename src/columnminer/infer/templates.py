@@ -41,6 +41,8 @@ __all__ = ["SourceHistogram", "TemplateEvents", "TemplateLikelihood", "TemplateS
 
 _SECOND = 4_000_000
 """Second derivatives of coefficients held at once."""
+_DRAWS = 1_000_000
+"""Events drawn at once."""
 
 
 @dataclass(frozen=True)
@@ -322,12 +324,16 @@ class TemplateLikelihood(Likelihood):
         mu = heights[-1] if len(heights) else 0.0
         numbers = np.atleast_1d(np.asarray(toys, dtype=np.int64))[:, None]
         n_events = _poisson_quantile(uniform(key(seed, "number"), numbers), mu)
-        slots = np.arange(n_events.max(initial=0))
-        real = slots < n_events
-        draws = uniform(key(seed, "cell"), numbers, slots) * mu
-        found = _find(heights, draws).clip(max=len(possible) - 1)
-        source, cells = np.divmod(np.where(real, possible[found], 0), self.space.size)
-        return TemplateEvents(cells, real.astype(np.float64), source=source)
+        n_slots = int(n_events.max(initial=0))
+        cells = np.zeros((len(numbers), n_slots), dtype=np.int32 if self.space.size < 2**31 else np.int64)
+        source = np.zeros(cells.shape, dtype=np.int16)
+        slots, stream = np.arange(n_slots), key(seed, "cell")
+        for begin in range(0, len(numbers), step := max(1, _DRAWS // max(1, n_slots))):
+            here = slice(begin, begin + step)
+            draws = uniform(stream, numbers[here], slots) * mu
+            found = possible[_find(heights, draws).clip(max=len(possible) - 1)]
+            source[here], cells[here] = np.divmod(np.where(slots < n_events[here], found, 0), self.space.size)
+        return TemplateEvents(cells, (slots < n_events).astype(np.float64), source=source)
 
     def place(self, events: TemplateEvents, seed: Seed, toys: ArrayLike) -> TemplateEvents:
         """Return the toys of `simulate_many`, (n, ...), with a position for each event: anywhere in its cell."""

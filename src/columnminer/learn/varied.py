@@ -5,8 +5,8 @@ nu = +1 and -1 (`EventStore.varied`): classifiers learn from them
 
 .. math:: r_\pm(x) = p(x|\theta_\mathrm{ref}, \nu = \pm 1) / p(x|\theta_\mathrm{ref}),
 
-and with the coefficients a and b that weights have, too (`model.response`: a = log(r_+ / r_-) / 2 and
-b = log(r_+ r_-) / 2, or a = log r_+ and b = 0 where there is but one side),
+and with the coefficients a and b that weights have, too (`model.response`) :math:`a = \log(r_+ / r_-) / 2` and
+:math:`b = \log(r_+ r_-) / 2`, or :math:`a = \log r_+` and b = 0 where there is but one side,
 
 .. math:: \log\frac{p(x|\theta,\nu)}{p(x|\theta_\mathrm{ref})} = \log r(x|\theta) + \sum_i [a_i(x) \nu_i + b_i(x)
    \nu_i^2] - \log\frac{\mathrm{E}_\mathrm{ref}[r(x'|\theta) \exp \sum_i (a_i(x') \nu_i + b_i(x') \nu_i^2)]}
@@ -14,8 +14,8 @@ b = log(r_+ r_-) / 2, or a = log r_+ and b = 0 where there is but one side),
 
 The relative change at given x is taken for the same at other theta. The last term normalises the density at every
 (theta, nu): means over stored events of the reference point, reweighted to theta by the estimate itself, so that the
-errors of the estimate do not grow with nu. At nu = 0 everything is as it was. Offsets in log r_+- drop out: how nu
-changes the number of events is known from the cross sections of the selections, and is the matter of the rate.
+errors of the estimate do not grow with nu. At nu = 0 everything is as it was. Offsets in :math:`\log r_\pm` drop out:
+how nu changes the number of events is known from the cross sections of the selections, and is the matter of the rate.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Benchmark", "ConditionalParameter", "Coupling", "Parameter", "ParameterSpace", "ThetaLike"]
+__all__ = ["Benchmark", "Coupling", "Parameter", "ParameterSpace", "ThetaLike"]
 
 ThetaLike: TypeAlias = "Mapping[str, float] | ArrayLike"
 """One parameter point: a dict of all parameters by name, or their values in order."""
@@ -61,6 +61,8 @@ class Parameter:
         Values at which templates exist, as numbers or as text such as "np.linspace(-2, 2, 5)"; kept in order.
     interval_bounds
         (low, high) between which ends of a confidence interval are looked for, None for an open side.
+    interval_bounds_in_events
+        Whether these are expected numbers of events, of a parameter of kind "rate", and not values of the parameter.
     fittable
         Whether a fit may vary it at all.
 
@@ -81,6 +83,7 @@ class Parameter:
     fit_guess: float | None = None
     anchors: tuple[float, ...] | None = None
     interval_bounds: tuple[float | None, float | None] | None = None
+    interval_bounds_in_events: bool = False
     fittable: bool = True
 
     if TYPE_CHECKING:  # how it may be called, for type checkers: see `__new__`
@@ -98,6 +101,7 @@ class Parameter:
             fit_guess: float | None = None,
             anchors: ArrayLike | str | None = None,
             interval_bounds: Sequence[float | None] | None = None,
+            interval_bounds_in_events: bool = False,
             fittable: bool = True,
             lha: Sequence[Any] | None = None,
             max_power: int = 2,
@@ -127,15 +131,19 @@ class Parameter:
             checked["fit_guess"] = number(self.fit_guess, f"{where}: fit_guess")
         if self.anchors is not None:
             checked["anchors"] = _anchors(self.anchors, f"{where}: anchors")
-        fittable: object = self.fittable
-        if not isinstance(fittable, bool):
-            msg = f"{where}: fittable must be true or false, not {fittable!r}"
-            raise InputError(msg)
+        for name in ("fittable", "interval_bounds_in_events"):
+            flag: object = getattr(self, name)
+            if not isinstance(flag, bool):
+                msg = f"{where}: {name} must be true or false, not {flag!r}"
+                raise InputError(msg)
         self._set(checked)
         self._check_together(where)
 
     def _check_together(self, where: str) -> None:
-        for end in self.interval_bounds or ():
+        if self.interval_bounds_in_events and self.kind != "rate":
+            msg = f"{where}: only a parameter of kind 'rate' has interval_bounds in events, not one of {self.kind!r}"
+            raise InputError(msg)
+        for end in () if self.interval_bounds_in_events else self.interval_bounds or ():
             if end is not None and end != self.clip(end):
                 msg = f"{where}: interval_bounds {self.interval_bounds} reach beyond fit_limits {self.fit_limits}"
                 raise InputError(msg)
@@ -209,53 +217,6 @@ def _anchors(value: Any, what: str) -> tuple[float, ...]:
         msg = f"{what} must be finite numbers, at least one"
         raise InputError(msg)
     return tuple((values + 0.0).tolist())
-
-
-@dataclass(frozen=True)
-class ConditionalParameter:
-    """A parameter whose properties depend on the value of another, as an uncertainty may depend on a mass.
-
-    Parameters
-    ----------
-    name
-        How it is called.
-    on
-        Name of the other parameter.
-    values
-        What `Parameter` takes beside the name, for each value of the other: ``{50.0: {"constraint": 0.1}, ...}``.
-
-    Raises
-    ------
-    InputError
-        If there are no values, or one makes no parameter.
-    """
-
-    name: str
-    on: str
-    values: Mapping[float, Mapping[str, Any]]
-
-    def __post_init__(self) -> None:
-        where = f"parameter {text(self.name, 'the name of a parameter')!r}, which depends on {self.on!r}"
-        if not self.values:
-            msg = f"{where}: it has no values"
-            raise InputError(msg)
-        object.__setattr__(self, "values", {number(v, where): dict(fields) for v, fields in self.values.items()})
-        for value in self.values:
-            self.at(value)
-
-    def at(self, value: float) -> Parameter:
-        """Return the parameter where the other one has this value.
-
-        Raises
-        ------
-        InputError
-            If nothing is given for it.
-        """
-        if float(value) not in self.values:
-            known = ", ".join(f"{v:g}" for v in sorted(self.values))
-            msg = f"parameter {self.name!r} is not defined at {self.on} = {value:g}, only at {known}"
-            raise InputError(msg)
-        return Parameter(self.name, **self.values[float(value)])
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,12 @@ from columnminer.model.parameters import Parameter, ParameterSpace
 from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
 from columnminer.model.setup import Setup
 from columnminer.model.systematics import systematic_from_dict
+from columnminer.observe.clustering import Jets
 from columnminer.observe.detector import Detector
+from columnminer.observe.isolation import Isolation
 from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
 from columnminer.observe.selection import Selection
+from columnminer.pipeline.event_configuration import IsolationConfig
 from columnminer.pipeline.learning_configuration import NuisanceConfig, PriorConfig, RatioConfig, SamplingConfig
 from columnminer.store.samples import Sample
 
@@ -179,7 +182,19 @@ def _selection(config: SelectionConfig) -> Selection:
         efficiencies=[e if isinstance(e, str) else Efficiency(**e.given()) for e in config.efficiencies],
         detector=None if config.detector is None else Detector.from_dict(config.detector.given()),
         default_observables=defaults,
+        jets=None if config.jets is None else Jets(**config.jets.given()),
+        isolation=_isolation(config.isolation),
     )
+
+
+def _isolation(
+    config: IsolationConfig | Mapping[Any, IsolationConfig] | None,
+) -> Isolation | dict[str, Isolation] | None:
+    if config is None:
+        return None
+    if isinstance(config, IsolationConfig):
+        return Isolation(**config.given())
+    return {name: Isolation(**one.given()) for name, one in config.items()}
 
 
 def _generator_selection(generator: DrellYan | None) -> Selection:
@@ -195,15 +210,21 @@ def _generator_selection(generator: DrellYan | None) -> Selection:
 
 
 def _sample(config: SampleConfig, base: Path) -> Sample:
+    given = config.given(without=("path", "weights_from"))
+    return Sample(_paths(config.path, base), **given, weights_from=_paths(config.weights_from, base))
+
+
+def _paths(given: str | Sequence[str], base: Path) -> list[Path]:
+    """Return the files that are meant, which wildcards may stand for."""
     paths: list[Path] = []
-    for text in [config.path] if isinstance(config.path, str) else config.path:
+    for text in [given] if isinstance(given, str) else given:
         pattern = base / text  # an absolute path stays what it is
         found = [pattern] if pattern.is_file() else sorted(pattern.parent.glob(pattern.name))
         if not found:
             msg = f"there is no file {str(pattern)!r}"
             raise InputError(msg)
         paths += found
-    return Sample(paths, **config.given(without=("path",)))
+    return paths
 
 
 def _prior(config: PriorConfig, setup: Setup) -> Prior:

@@ -122,6 +122,7 @@ class SampleConfig(Section):
     cross_section: Positive | None = None
     systematics: tuple[Text, ...] = ()
     name: Text | None = None
+    weights_from: Text | list[Text] | tuple[()] = ()
 
 
 class ObservableConfig(Section):
@@ -177,6 +178,25 @@ class DetectorConfig(Section):
     efficiencies: dict[Text, float | Text] = Field(default_factory=dict)
 
 
+class JetsConfig(Section):
+    """How jets are clustered; see `columnminer.Jets`."""
+
+    R: Positive = 0.4
+    pt_min: Annotated[float, Field(ge=0)] = 20.0
+    algorithm: Literal["anti-kt", "kt", "cambridge-aachen"] = "anti-kt"
+    eta_max: Positive | None = None
+    tag_radius: Positive = 0.3
+    tag_pt_min: Annotated[float, Field(ge=0)] = 5.0
+
+
+class IsolationConfig(Section):
+    """What isolated leptons and photons are, where jets are clustered; see `columnminer.Isolation`."""
+
+    R: Positive = 0.3
+    max_ratio: Annotated[float, Field(ge=0)] = 0.15
+    pt_min: Annotated[float, Field(ge=0)] = 10.0
+
+
 class SelectionConfig(Section):
     """Which events are kept, and what is computed of them; see `columnminer.Selection`."""
 
@@ -185,6 +205,8 @@ class SelectionConfig(Section):
     cuts: tuple[Text | CutConfig, ...] = ()
     efficiencies: tuple[Text | EfficiencyConfig, ...] = ()
     detector: DetectorConfig | None = None
+    jets: JetsConfig | None = None
+    isolation: IsolationConfig | dict[Literal["e", "mu", "a"], IsolationConfig] | None = None
 
 
 class VariationConfig(Section):

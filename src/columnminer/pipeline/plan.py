@@ -146,9 +146,15 @@ class Plan:
             options={**options, "variations": varied} if varied else options,
             running=self.running,
         )
-        described = [{**sample.described(), "files": [f.name for f in sample.files]} for sample in samples]
+        described = []
+        for sample in samples:
+            described.append(sample.described())
+            described[-1]["files"] = [file.name for file in sample.files]
+            if sample.weights_from:
+                described[-1]["weights_from"] = [file.name for file in sample.weight_files if file]
         made_here = {self.folder / need.name for need in needs}
         files = [file for sample in samples for file in sample.files if file.parent not in made_here]
+        files += [file for sample in samples for file in sample.weight_files if file]
         key = {**options, "selection": selection.to_dict(), "samples": described}
         if varied:
             key["variations"] = {name: [side.to_dict() for side in sides] for name, sides in varied.items()}

@@ -164,12 +164,13 @@ class _File:
 
     @property
     def totals(self) -> RawTotals:
+        at_end = self.parts[-1].cross_section
         return RawTotals(
             file=str(self.source.path),
             n_generated=sum(part.n_generated for part in self.parts),
             sum_weights=math.fsum(part.sum_weights for part in self.parts),
             sum_squared_weights=math.fsum(part.sum_squared_weights for part in self.parts),
-            cross_section=self.source.info.cross_section,
+            cross_section=self.source.info.cross_section if at_end is None else at_end,
             weighting=self.source.info.weighting,
         )
 

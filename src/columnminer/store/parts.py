@@ -63,6 +63,8 @@ class PartInfo:
         Bytes of the file; known in the last part, else 0.
     sha256 : str
         Hash of the file, taken while streaming; known in the last part, else empty.
+    cross_section : float or None
+        What the file declares at its end [pb]; in the last part, if at all.
     """
 
     first_event: int
@@ -74,6 +76,7 @@ class PartInfo:
     last: bool = False
     size: int = 0
     sha256: str = ""
+    cross_section: float | None = None
 
 
 def open_parts(folder: Path, configuration: Mapping[str, Any], *, resume: bool, replace: bool) -> Path:

@@ -43,6 +43,9 @@ class Sample:
         What to call the sample; empty takes the benchmark, or the name of the first file.
     cross_section : float or None
         Cross section [pb] at the sampling benchmark, of all generated events, overriding what the files say.
+    weights_from
+        Parton-level files that the events were showered from, one for each of `paths`: weights and cross section are
+        taken from there. For showers that lose weights or their names.
     shower : mapping, str or None
         Settings of Pythia, with which the events (of Les Houches files) are showered while they are read; see
         `columnminer.generate.pythia.PythiaReader`. Empty: Pythia's own choices. None: events are taken as they are.
@@ -61,6 +64,7 @@ class Sample:
     data: bool = False
     name: str = ""
     cross_section: float | None = None
+    weights_from: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = ()
     shower: Settings = None
 
     def __post_init__(self) -> None:
@@ -83,15 +87,24 @@ class Sample:
         if self.cross_section is not None and not self.cross_section > 0:
             msg = f"sample {self.name!r}: cross_section must be positive [pb], not {self.cross_section!r}"
             raise InputError(msg)
+        if len(self.weight_files) != len(self.files):
+            msg = (
+                f"sample {self.name!r}: weights_from needs one file for each of the {len(self.files)} files of events, "
+                f"not {len(self.weight_files)}"
+            )
+            raise InputError(msg)
+        if self.shower is not None and self.weights_from:
+            msg = f"sample {self.name!r}: a shower keeps the weights of the files; leave out weights_from"
+            raise InputError(msg)
         simulated = self.systematics or self.cross_section is not None or self.shower is not None
         if self.data and (self.k_factor != 1.0 or simulated):
             msg = f"sample {self.name!r}: recorded events have no k-factor, systematics, cross section or shower"
             raise InputError(msg)
 
     def described(self) -> dict[str, Any]:
-        """Return what the sample says beside its paths, as far as it concerns the events."""
+        """Return what the sample says beside its files, as far as it concerns the events."""
         said = dataclasses.asdict(self)
-        del said["paths"]
+        del said["paths"], said["weights_from"]
         if self.shower is None:
             del said["shower"]
         else:
@@ -101,8 +114,16 @@ class Sample:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files, also where a single one was given."""
-        given = [self.paths] if isinstance(self.paths, str | os.PathLike) else self.paths
-        return tuple(Path(path) for path in given)
+        return _listed(self.paths)
+
+    @property
+    def weight_files(self) -> tuple[Path | None, ...]:
+        """The file that the weights of each file are taken from; None: from the file itself."""
+        return _listed(self.weights_from) or (None,) * len(self.files)
+
+
+def _listed(given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[Path, ...]:
+    return tuple(Path(path) for path in ([given] if isinstance(given, str | os.PathLike) else given))
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,10 @@ class Source:
         What the file says about itself.
     columns : WeightColumns
         Which of its weights are needed.
+    weights_from : Path or None
+        Absolute; the file that has the weights, if it is another one.
+    weights_fingerprint : str
+        Of the content of that.
     """
 
     position: int
@@ -52,12 +56,15 @@ class Source:
     fingerprint: str
     info: SourceInfo
     columns: WeightColumns
+    weights_from: Path | None = None
+    weights_fingerprint: str = ""
 
     @property
     def part_key(self) -> str:
         """Name of the folder of its parts: the same for the same content, read for the same weights."""
+        borrowed = [self.weights_fingerprint] if self.weights_from else []
         shower = self.sample.described().get("shower")
-        text = json.dumps([self.fingerprint, self.columns.raw, *([] if shower is None else [shower])])
+        text = json.dumps([self.fingerprint, self.columns.raw, *borrowed, *([] if shower is None else [shower])])
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def stream(self, seed: int, purpose: str) -> int:
@@ -65,7 +72,9 @@ class Source:
         return key(seed, purpose, int(self.fingerprint[:16], 16))
 
 
-def open_source(path: Path, shower: Settings, seed: int = 0, *, digest: bool = False) -> Reader:
+def open_source(
+    path: Path, shower: Settings, seed: int = 0, *, digest: bool = False, weights_from: Path | None = None
+) -> Reader:
     """Return the reader of a file of a sample, through a shower where it has one.
 
     Parameters
@@ -78,9 +87,11 @@ def open_source(path: Path, shower: Settings, seed: int = 0, *, digest: bool = F
         Of the shower.
     digest
         Whether `Reader.content` is wanted.
+    weights_from
+        As in `open_reader`.
     """
     if shower is None:
-        return open_reader(path, digest=digest)
+        return open_reader(path, digest=digest, weights_from=weights_from)
     return PythiaReader(path, shower, seed=seed, digest=digest)
 
 
@@ -109,15 +120,16 @@ def find_sources(samples: Sequence[Sample], setup: Setup) -> list[Source]:
     sources: list[Source] = []
     seen: dict[str, Path] = {}
     for position, sample in enumerate(samples):
-        for path in sample.files:
+        for path, weights_from in zip(sample.files, sample.weight_files, strict=True):
             identity = fingerprint(path)
             if identity in seen:
                 msg = f"{path} and {seen[identity]} hold the same events, which would count twice"
                 raise InputError(msg)
             seen[identity] = path
-            info = open_source(path, sample.shower).info()
-            columns = WeightColumns.of(setup, sample, info, str(path))
-            sources.append(Source(position, sample, path.absolute(), identity, info, columns))
+            info = open_source(path, sample.shower, weights_from=weights_from).info()
+            columns = WeightColumns.of(setup, sample, info, str(weights_from or path))
+            borrowed = (weights_from.absolute(), fingerprint(weights_from)) if weights_from else (None, "")
+            sources.append(Source(position, sample, path.absolute(), identity, info, columns, *borrowed))
     return sources
 
 
@@ -126,5 +138,6 @@ def describe(sources: Sequence[Source]) -> list[dict[str, Any]]:
     samples: dict[int, dict[str, Any]] = {}
     for source in sources:
         files = samples.setdefault(source.position, {**source.sample.described(), "files": []})["files"]
-        files.append({"name": source.path.name, "fingerprint": source.fingerprint})
+        borrowed = {"weights_from": source.weights_fingerprint} if source.weights_from else {}
+        files.append({"name": source.path.name, "fingerprint": source.fingerprint, **borrowed})
     return list(samples.values())

@@ -268,7 +268,7 @@ class Campaign:
         """
         settings = point.settings
         wanted = point.intervals_of
-        if self.threshold_function is not None or not isinstance(settings.threshold, str):
+        if not wanted or self.threshold_function is not None or not isinstance(settings.threshold, str):
             return dict.fromkeys(wanted, self.threshold_function or settings.threshold)
         name = file_name(settings.threshold, point.pattern_values)
         path = next((f / name for f in (folder, self.folder) if f is not None and (f / name).is_file()), None)

@@ -366,7 +366,7 @@ def _described(point: Point) -> PointDescription:
         poi_expectation=point.poi_expectation,
         expected=point.expected,
         common_hypothesis=point.common_hypothesis,
-        metadata=point.settings.metadata,
+        metadata=point.settings.model_dump(mode="json", include={"metadata"})["metadata"],  # YAML knows dates
     )
 
 
@@ -374,5 +374,10 @@ def _tables(tasks: list[_Batch], index: int, names: Mapping[str, Any]) -> Iterat
     """Yield the columns of the parts of one point, in the order of its toys."""
     for task in tasks:
         if task.index == index and names:
-            group: Any = zarr.open_group(str(task.part), mode="r")
-            yield {name: np.asarray(group[name][...]) for name in names}
+            try:
+                group: Any = zarr.open_group(str(task.part), mode="r")
+                columns = {name: np.asarray(group[name][...]) for name in names}
+            except KeyError as error:  # what zarr says of arrays that another run takes away at this moment
+                msg = f"{task.part} is not there any more"
+                raise FileNotFoundError(msg) from error
+            yield columns

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,9 @@ _log = logging.getLogger(__name__)
 
 PATIENCE = 600.0
 """Seconds in which Pythia has to finish its next 200 events."""
+
+LOG_INTERVAL = 10.0
+"""Seconds between lines of progress."""
 
 _PARTICLE_COLUMNS = ("px", "py", "pz", "e", "pdgid", "status")
 
@@ -148,6 +152,7 @@ class PythiaReader:
         partons.info()  # what is wrong with the file is better said by its own reader
         key = streams.key(self._seed, "shower", int(fingerprint(Path(self.path))[:16], 16))
         order = {"path": self.path, "settings": self._settings, "key": key, "skip": skip, "size": size, "whole": whole}
+        said = time.monotonic()
         with Child(order, self.path, self._patience) as child:
             for batch in partons.batches(size, skip):
                 frames, through, stop = [], batch.first_event, batch.first_event + len(batch)
@@ -158,6 +163,9 @@ class PythiaReader:
                         raise FileFormatError(msg)
                     through = frame.through
                     frames.append(frame.columns)
+                    if time.monotonic() - said > LOG_INTERVAL:
+                        said = time.monotonic()
+                        _log.info("%s: showered %d events", self.path, through)
                 yield batch, {name: np.concatenate([f[name] for f in frames]) for name in frames[0]}
 
 

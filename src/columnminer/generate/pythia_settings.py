@@ -10,7 +10,7 @@ from columnminer.errors import InputError
 __all__ = ["Setting", "Settings", "setting_lines"]
 
 Setting: TypeAlias = bool | int | float | str | Sequence[int | float | str]
-Settings: TypeAlias = Mapping[str, Setting] | str | None
+Settings: TypeAlias = Mapping[str, Setting] | str | Sequence[str] | None
 
 _OURS = {
     "beams:frametype": "the input is the sample's file",
@@ -30,7 +30,7 @@ def setting_lines(settings: Settings) -> tuple[str, ...]:
     Parameters
     ----------
     settings
-        Names and values, or the text of a card: a setting in each line, "!" and "#" begin comments.
+        Names and values, or a card, as text or in lines: a setting in each line, "!" and "#" begin comments.
 
     Raises
     ------
@@ -39,8 +39,9 @@ def setting_lines(settings: Settings) -> tuple[str, ...]:
     """
     if settings is None:
         return ()
-    if isinstance(settings, str):
-        lines = [line.partition("!")[0].partition("#")[0].strip() for line in settings.splitlines()]
+    if isinstance(settings, str | list | tuple):
+        card = settings.splitlines() if isinstance(settings, str) else [str(line) for line in settings]
+        lines = [line.partition("!")[0].partition("#")[0].strip() for line in card]
         pairs = [_split(line) for line in lines if line]
     else:
         given: object = settings  # callers without a type checker pass anything

@@ -112,7 +112,7 @@ def shower(
             if place in jobs:
                 msg = f"{path} and {jobs[place].path} would both become {place}: shower them into folders of their own"
                 raise InputError(msg)
-            PythiaReader(path, "\n".join(lines)).info()
+            PythiaReader(path, lines).info()
             jobs[place] = _Job(path, place, lines, seed, patience)
         showered.append(cast("S", dataclasses.replace(cast("Any", sample), paths=places, shower=None)))
     waiting = [job for job in jobs.values() if not job.is_done(replace=replace)]
@@ -164,8 +164,7 @@ class _Job:
 
 
 def _write(job: _Job) -> None:
-    card = "\n".join(job.lines)
-    reader = PythiaReader(job.path, card, seed=job.seed, patience=job.patience)
+    reader = PythiaReader(job.path, job.lines, seed=job.seed, patience=job.patience)
     info = reader.info()
     tools = [
         ("Pythia", importlib.metadata.version("pythia8mc"), "; ".join(job.lines)),

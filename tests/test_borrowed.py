@@ -150,7 +150,7 @@ def test_the_analysis_file(broken, partons, tmp_path):
     }
     (tmp_path / "weights.lhe.gz").write_bytes(partons.read_bytes())
     path = tmp_path / "analysis.yaml"
-    path.write_text(yaml.safe_dump(document))
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
 
     def analysis() -> Analysis:
         return Analysis(path, tmp_path / "out", Running(progress=False))

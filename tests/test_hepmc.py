@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
+import tracemalloc
 import warnings
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,8 @@ import awkward as ak
 import numpy as np
 import pyhepmc
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import columnminer as cm
 from columnminer.errors import FileFormatError, InputError
@@ -416,6 +420,18 @@ def test_windows_of_the_file_may_end_anywhere(small, monkeypatch):
     assert ak.array_equal(ak.concatenate([b.events for b in batches]), whole.events)
 
 
+def test_memory_does_not_grow_with_the_file(text, tmp_path):
+    start, events = text.index("E 0 "), text.index("HepMC::Asciiv3-END")
+    peaks = []
+    for n in (4, 40):
+        path = write(tmp_path, text[:start] + text[start:events] * n + text[events:], f"{n}.hepmc")
+        tracemalloc.start()
+        assert sum(len(batch) for batch in cm.open_reader(path).batches(size=10)) == 5 * n
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0] < 4 * path.stat().st_size
+
+
 def test_the_real_file(shared):
     path = shared / "vbf" / "signal_sm_pythia8_200.hepmc.gz"
     reader = cm.open_reader(path)
@@ -451,6 +467,35 @@ def test_showered_and_parton_level_stores_agree(shared, tmp_path):
     showered, partons = stores
     assert showered.xsec("sm").value == pytest.approx(partons.xsec("sm").value, rel=1e-5)
     np.testing.assert_allclose(showered.weights[:], 100 * partons.weights[:200], rtol=1e-5)
+
+
+piece = st.sampled_from(
+    ["E 8 1 3", "P 2 -1", " 1\n", "\n", "W 1", "V ", "HepMC::", "U MEV MM", "A 0 GenCrossSection ", "nan"]
+)
+mutation = st.tuples(st.floats(0, 1), st.integers(0, 30), piece | st.text(max_size=5))
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(mutation, min_size=1, max_size=4), st.booleans())
+def test_random_damage_is_refused_or_read(two_listings, mutations, second):
+    path, texts = two_listings
+    damaged = texts[second]
+    for where, length, new in mutations:
+        start = int(where * len(damaged))
+        damaged = damaged[:start] + new + damaged[start + length :]
+    path.write_text(damaged)
+    with contextlib.suppress(cm.ColumnMinerError):
+        for batch in cm.open_reader(path).batches(size=2):
+            assert len(batch.events.particles) == len(batch.weights) <= 2
+
+
+@pytest.fixture(scope="module")
+def two_listings(tmp_path_factory, data) -> tuple[Path, tuple[str, str]]:
+    folder = tmp_path_factory.mktemp("damaged")
+    three = made(["1 2", "3 4", "5 6"], names="W a\\|b\n")
+    plain = write(folder, three, "three.hepmc")
+    two = as_hepmc2(plain, folder / "two.hepmc").read_text()
+    return folder / "damaged.hepmc", (three, two)
 
 
 def test_no_warnings_of_others_leak(small):

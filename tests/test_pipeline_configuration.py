@@ -61,7 +61,7 @@ def arguments(*callables):
         (e.DifferencesConfig, (Setup.with_finite_differences,), "", "self"),
         (e.SetupConfig, (Setup.__init__,), "parameters finite_differences", "self space differences"),
         (e.DrellYanConfig, (DrellYan,), "events seed", ""),
-        (e.SampleConfig, (Sample,), "path", "paths"),
+        (e.SampleConfig, (Sample,), "path", "paths delete_after_reading"),  # an analysis can be run again
         (e.ObservableConfig, (Observable,), "", ""),
         (e.CutConfig, (Cut,), "", ""),
         (e.EfficiencyConfig, (Efficiency,), "", ""),

@@ -19,9 +19,9 @@ import pytest
 import columnminer as cm
 from columnminer.errors import FileFormatError, GeneratorError, InputError, MissingError
 from columnminer.formats.lhe import LHEReader
+from columnminer.formats.pythia_card import setting_lines
 from columnminer.generate import pythia, pythia_child
 from columnminer.generate.pythia import PythiaReader
-from columnminer.generate.pythia_settings import setting_lines
 
 pytest.importorskip("pythia8mc", reason="needs Pythia: the extra 'generate'")
 

@@ -69,7 +69,7 @@ def test_a_store_does_not_depend_on_workers(files: list[Path], tmp_path: Path) -
 
 def test_hepmc_files_give_the_same_events(files: list[Path], tmp_path: Path) -> None:
     pyhepmc = pytest.importorskip("pyhepmc")
-    (sample,) = cm.shower([cm.Sample(files, benchmark="sm")], tmp_path, seed=3, workers=2, progress=False)
+    (sample,) = cm.shower([cm.Sample(files, benchmark="sm")], tmp_path, seed=3, progress=False)
     assert [path.name for path in sample.files] == ["first.hepmc.gz", "second.hepmc.gz"]
     for lhe, hepmc in zip(files, sample.files, strict=True):
         (direct,) = cm.PythiaReader(lhe, seed=3).batches(100)
@@ -88,7 +88,7 @@ def test_hepmc_files_give_the_same_events(files: list[Path], tmp_path: Path) -> 
                 assert event.event_number == number
                 ends = [p for p in event.particles if p.end_vertex is None]
                 assert all(p.status == 1 for p in ends)
-                assert sum(p.momentum.e for p in ends) == pytest.approx(13_000, rel=1e-9)
+                assert sum(p.momentum.e for p in ends) == pytest.approx(13_000, rel=1e-7)
                 assert [p.status for p in event.beams] == [4, 4]
         declared = float(np.mean(next(LHEReader(lhe).batches(100)).weights[:, 0]))
         assert event.cross_section.xsec() == pytest.approx(declared)
@@ -168,5 +168,5 @@ def test_an_analysis_file_names_what_is_wrong_with_a_shower(tmp_path: Path, monk
 def test_samples_that_cannot_be_showered(files: list[Path]) -> None:
     with pytest.raises(InputError, match="no k-factor, systematics, cross section or shower"):
         cm.Sample(files[0], data=True, shower={})
-    with pytest.raises(InputError, match="leave out weights_from"):
+    with pytest.raises(InputError, match="no weights_from"):
         cm.Sample(files[0], benchmark="sm", shower={}, weights_from=files[0])

@@ -51,8 +51,9 @@ class BorrowedWeights:
         self._known_base: int | None = None
 
     def info(self) -> SourceInfo:
-        """Return what the source of the weights says, with the attributes of that of the events."""
-        return replace(self._weights.info(), attributes=self._events.info().attributes)
+        """Return what the source of the weights says, with attributes and batch size of that of the events."""
+        events = self._events.info()
+        return replace(self._weights.info(), attributes=events.attributes, batch_size=events.batch_size, n_events=None)
 
     def batches(self, size: int = 20_000, skip: int = 0) -> Iterator[EventBatch]:
         """Yield the events in order with their weights, `size` at a time, passing over the first `skip`.

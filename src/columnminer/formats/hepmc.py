@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HepMCReader"]
 
+_BATCH = 1_000  # events, of some 100 kB each once objects are made of them
+
 
 class HepMCReader:
     """Reader of a HepMC event file.
@@ -128,6 +130,7 @@ class HepMCReader:
             cross_section=value,
             cross_section_error=error,
             attributes={"format": f"HepMC{header.version} ascii", "generators": list(header.tools)},
+            batch_size=_BATCH,
         )
         self._known = info, header, n_weights, scalars
         return self._known

@@ -95,6 +95,8 @@ def _is_blank(buf: Any, p: Any, stop: Any) -> Any:
 def _behind_tokens(buf: Any, p: Any, stop: Any, n: Any) -> Any:
     """Pass over `n` words and the blanks before them."""
     for _ in range(n):
+        if p == stop:
+            break
         p = _behind_spaces(buf, p, stop)
         while p < stop and byte(buf, p) > 32:
             p += 1

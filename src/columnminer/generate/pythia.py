@@ -12,6 +12,7 @@ to the nominal one. An event that Pythia gives up, or that matching vetoes, stay
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import logging
 import time
@@ -26,8 +27,8 @@ from columnminer.errors import FileFormatError, MissingError
 from columnminer.formats.fingerprint import fingerprint
 from columnminer.formats.lhe import LHEReader
 from columnminer.formats.opening import open_reader
+from columnminer.formats.pythia_card import setting_lines
 from columnminer.generate.pythia_child import Child, checked
-from columnminer.generate.pythia_settings import setting_lines
 from columnminer.schema import EVENT_FIELDS, EventBatch, jagged
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from columnminer.formats.lhe_header import LHEInfo
-    from columnminer.generate.pythia_settings import Settings
+    from columnminer.formats.pythia_card import Settings
 
 __all__ = ["PATIENCE", "PythiaReader", "raw_weights", "require_pythia"]
 
@@ -45,6 +46,9 @@ _log = logging.getLogger(__name__)
 
 PATIENCE = 600.0
 """Seconds in which Pythia has to finish its next 200 events."""
+
+BATCH = 2_000
+"""Events at a time that keep memory low: 20 kB each, and as much again to cluster them."""
 
 LOG_INTERVAL = 10.0
 """Seconds between lines of progress."""
@@ -111,7 +115,7 @@ class PythiaReader:
             If the file cannot be opened, or Pythia does not take a setting.
         """
         checked(self._settings)
-        return self._partons().info()
+        return dataclasses.replace(self._partons().info(), batch_size=BATCH)
 
     def batches(self, size: int = 20_000, skip: int = 0) -> Iterator[EventBatch]:
         """Yield the showered events in the order of the file, `size` at a time, passing over the first `skip`.

@@ -16,8 +16,8 @@ import numpy as np
 from columnminer.errors import InputError, OutputExistsError
 from columnminer.formats.fingerprint import fingerprint
 from columnminer.formats.hepmc_write import HepMCWriter, described
+from columnminer.formats.pythia_card import setting_lines
 from columnminer.generate.pythia import PATIENCE, PythiaReader, raw_weights
-from columnminer.generate.pythia_settings import setting_lines
 from columnminer.run.tasks import run_tasks
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from columnminer.formats.lhe_header import LHEInfo
-    from columnminer.generate.pythia_settings import Settings
+    from columnminer.formats.pythia_card import Settings
 
 __all__ = ["shower"]
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import InputError, did_you_mean
+from columnminer.formats.pythia_card import setting_lines
 from columnminer.generate.drellyan import DrellYan
 from columnminer.generate.pythia import require_pythia
-from columnminer.generate.pythia_settings import setting_lines
 from columnminer.infer.grid import Grid
 from columnminer.infer.summary import Summary
 from columnminer.model.checks import located

@@ -129,6 +129,8 @@ class SampleConfig(Section):
     name: Text | None = None
     weights_from: Text | list[Text] | tuple[()] = ()
     shower: ShowerConfig | None = None
+    weight_names: tuple[Text, ...] = ()
+    reading: dict[Text, Any] = Field(default_factory=dict)
 
 
 class ObservableConfig(Section):

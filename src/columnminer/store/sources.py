@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from columnminer.formats.pythia_card import Settings
     from columnminer.formats.reader import Reader, SourceInfo
-    from columnminer.generate.pythia_settings import Settings
     from columnminer.model.setup import Setup
     from columnminer.store.samples import Sample
 
@@ -63,8 +63,11 @@ class Source:
     def part_key(self) -> str:
         """Name of the folder of its parts: the same for the same content, read for the same weights."""
         borrowed = [self.weights_fingerprint] if self.weights_from else []
+        given = [list(self.sample.weight_names), dict(self.sample.reading)]
+        options = given if any(given) else []
         shower = self.sample.described().get("shower")
-        text = json.dumps([self.fingerprint, self.columns.raw, *borrowed, *([] if shower is None else [shower])])
+        options = options if shower is None else [shower]
+        text = json.dumps([self.fingerprint, self.columns.raw, *borrowed, *options], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def stream(self, seed: int, purpose: str) -> int:
@@ -72,9 +75,7 @@ class Source:
         return key(seed, purpose, int(self.fingerprint[:16], 16))
 
 
-def open_source(
-    path: Path, shower: Settings, seed: int = 0, *, digest: bool = False, weights_from: Path | None = None
-) -> Reader:
+def open_source(path: Path, shower: Settings, seed: int = 0, *, digest: bool = False, **options: Any) -> Reader:
     """Return the reader of a file of a sample, through a shower where it has one.
 
     Parameters
@@ -87,11 +88,11 @@ def open_source(
         Of the shower.
     digest
         Whether `Reader.content` is wanted.
-    weights_from
-        As in `open_reader`.
+    **options
+        Of `open_reader`, where there is no shower.
     """
     if shower is None:
-        return open_reader(path, digest=digest, weights_from=weights_from)
+        return open_reader(path, digest=digest, **options)
     return PythiaReader(path, shower, seed=seed, digest=digest)
 
 
@@ -126,7 +127,9 @@ def find_sources(samples: Sequence[Sample], setup: Setup) -> list[Source]:
                 msg = f"{path} and {seen[identity]} hold the same events, which would count twice"
                 raise InputError(msg)
             seen[identity] = path
-            info = open_source(path, sample.shower, weights_from=weights_from).info()
+            info = open_source(
+                path, sample.shower, weight_names=sample.weight_names, weights_from=weights_from, **sample.reading
+            ).info()
             columns = WeightColumns.of(setup, sample, info, str(weights_from or path))
             borrowed = (weights_from.absolute(), fingerprint(weights_from)) if weights_from else (None, "")
             sources.append(Source(position, sample, path.absolute(), identity, info, columns, *borrowed))

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from columnminer.observe.detector import Detector
     from columnminer.observe.isolation import Isolation
     from columnminer.observe.luminosity import LuminosityMask
+    from columnminer.observe.maps import CorrectionMap
     from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
     from columnminer.observe.polynomial_histogram import PolynomialHistogram
     from columnminer.observe.selection import Selection
@@ -138,6 +139,7 @@ _NAMES = {
     "columnminer.observe.clustering": ("Jets",),
     "columnminer.observe.detector": ("Detector",),
     "columnminer.observe.isolation": ("Isolation",),
+    "columnminer.observe.maps": ("CorrectionMap",),
     "columnminer.observe.observables": ("Cut", "DefaultObservables", "Efficiency", "Observable"),
     "columnminer.observe.selection": ("Selection",),
     "columnminer.observe.smearing": ("Resolution",),
@@ -222,6 +224,7 @@ __all__ = [
     "ColumnMinerError",
     "ColumnMinerWarning",
     "ConditionalParameter",
+    "CorrectionMap",
     "Coupling",
     "Cut",
     "DefaultObservables",

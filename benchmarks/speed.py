@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import columnminer as cm
-from benchmarks import learning, nanoaod, vbf
+from benchmarks import learning, nanoaod, showers, vbf
 from benchmarks.timing import VBF, Row, measure
 
 if TYPE_CHECKING:
@@ -184,6 +184,7 @@ def main() -> None:
             *nanoaod.rows(folder),
             *after(folder),
             *generator(),
+            *showers.rows(SIGNAL, "VBF"),
         ]
         long = folder / "long.lhe.gz"
         whole = gzip.decompress(SIGNAL.read_bytes())

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from columnminer.generate.delphes import run_delphes
     from columnminer.generate.drellyan import DrellYan
     from columnminer.generate.madgraph import MadGraph
+    from columnminer.generate.pythia import PythiaReader
+    from columnminer.generate.showers import shower
     from columnminer.infer.adaptive import AdaptiveHistograms
     from columnminer.infer.alea import load_alea
     from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from columnminer.observe.detector import Detector
     from columnminer.observe.isolation import Isolation
     from columnminer.observe.luminosity import LuminosityMask
+    from columnminer.observe.maps import CorrectionMap
     from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
     from columnminer.observe.polynomial_histogram import PolynomialHistogram
     from columnminer.observe.selection import Selection
@@ -131,9 +134,12 @@ _NAMES = {
     "columnminer.generate.delphes": ("run_delphes",),
     "columnminer.generate.drellyan": ("DrellYan",),
     "columnminer.generate.madgraph": ("MadGraph",),
+    "columnminer.generate.pythia": ("PythiaReader",),
+    "columnminer.generate.showers": ("shower",),
     "columnminer.observe.clustering": ("Jets",),
     "columnminer.observe.detector": ("Detector",),
     "columnminer.observe.isolation": ("Isolation",),
+    "columnminer.observe.maps": ("CorrectionMap",),
     "columnminer.observe.observables": ("Cut", "DefaultObservables", "Efficiency", "Observable"),
     "columnminer.observe.selection": ("Selection",),
     "columnminer.observe.smearing": ("Resolution",),
@@ -218,6 +224,7 @@ __all__ = [
     "ColumnMinerError",
     "ColumnMinerWarning",
     "ConditionalParameter",
+    "CorrectionMap",
     "Coupling",
     "Cut",
     "DefaultObservables",
@@ -251,6 +258,7 @@ __all__ = [
     "ParameterSpace",
     "PolynomialHistogram",
     "PyhfLikelihood",
+    "PythiaReader",
     "QuadraticRatioEstimator",
     "RateLikelihood",
     "RatioEstimator",
@@ -323,6 +331,7 @@ __all__ = [
     "sample_variation",
     "save_madminer_setup",
     "sensitivity",
+    "shower",
     "signal_estimate",
     "to_workspace",
     "toy_significance",

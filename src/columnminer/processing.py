@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from columnminer.errors import InputError, TaskError
-from columnminer.formats.opening import open_reader
 from columnminer.formats.root import reading
 from columnminer.run.tasks import run_tasks
 from columnminer.store.assemble import assemble
@@ -25,7 +24,7 @@ from columnminer.store.commit import require_free
 from columnminer.store.eventstore import EventStore
 from columnminer.store.parts import committed_parts, discard_parts, open_parts, require_same, write_part
 from columnminer.store.settings import as_json, run_settings, selections_of, variation_folders, varied_selections
-from columnminer.store.sources import describe, find_sources
+from columnminer.store.sources import describe, find_sources, open_source
 from columnminer.streams import key
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
     from distributed import Client
 
+    from columnminer.formats.pythia_card import Settings
     from columnminer.model.setup import Setup
     from columnminer.observe.selection import Selection
     from columnminer.store.mixing import Mixing
@@ -85,7 +85,7 @@ def process(
     workers
         Processes on this machine, where there is no client.
     seed
-        Of detector smearing and of the partition.
+        Of showers, detector smearing and of the partition.
     partition
         Fractions of train, validation and test events within each sample; or "in_order" to cut the store in order.
     mixing
@@ -141,6 +141,8 @@ def process(
             weight_names=tuple(source.sample.weight_names),
             reading=source.sample.reading,
             stream=source.stream(seed, "detector"),
+            shower=source.sample.shower,
+            seed=seed,
             batch_size=batch_size,
             part_size=settings["part_size"],
             first=first,
@@ -221,6 +223,8 @@ class _Job:
     part_size: int
     first: int = 0
     stop: int | None = None
+    shower: Settings = None
+    seed: int = 0
 
     def __str__(self) -> str:
         return self.path.name if self.stop is None else f"{self.path.name} from event {self.first}"
@@ -238,8 +242,10 @@ def read_file(job: _Job) -> None:
     first = job.first + sum(info.n_generated for info in done)
     if done and (done[-1].last or (job.stop is not None and first >= job.stop)):
         return
-    reader = open_reader(
+    reader = open_source(
         job.path,
+        job.shower,
+        job.seed,
         digest=True,
         weights=job.weights,
         weight_names=job.weight_names,

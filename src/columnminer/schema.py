@@ -67,6 +67,10 @@ class EventBatch:
         Whether the particles of the final state are those after shower and hadronisation, from which leptons, photons
         and jets have yet to be found. Beside final-state particles (status 1) there are at least decayed (status 2)
         hadrons with open bottom or charm, and tau leptons.
+    vetoed : numpy.ndarray or None
+        (n_events,) bool: events that were generated, and whose weights count in the normalisation, but of which the
+        source has nothing to give: a shower vetoed them or gave them up. No selection lets them pass. None: there are
+        none.
 
     Raises
     ------
@@ -80,6 +84,7 @@ class EventBatch:
     first_event: int = 0
     source: str = ""
     showered: bool = False
+    vetoed: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.weights.shape != (len(self.events), len(self.weight_names)):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from columnminer.errors import InputError
+from columnminer.formats.pythia_card import setting_lines
 from columnminer.model.checks import unique
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from columnminer.formats.pythia_card import Settings
 
 __all__ = ["Sample"]
 
@@ -50,6 +53,9 @@ class Sample:
     delete_after_reading : bool
         Whether `process` deletes the files of events once the store is complete (not those of `weights_from`). It then
         cannot be made again.
+    shower : mapping, str, sequence of str or None
+        Settings of Pythia, with which the events (of Les Houches files) are showered while they are read; see
+        `columnminer.generate.pythia.PythiaReader`. Empty: Pythia's own choices. None: events are taken as they are.
 
     Raises
     ------
@@ -69,6 +75,7 @@ class Sample:
     weights_from: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = ()
     reading: Mapping[str, Any] = field(default_factory=dict)
     delete_after_reading: bool = False
+    shower: Settings = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight_names", unique(self.weight_names, "weight_names"))
@@ -97,9 +104,22 @@ class Sample:
                 f"not {len(self.weight_files)}"
             )
             raise InputError(msg)
-        if self.data and (self.k_factor != 1.0 or self.systematics or self.cross_section is not None):
-            msg = f"sample {self.name!r}: recorded events have no k-factor, systematics or cross section"
+        if self.shower is not None and (self.weights_from or self.weight_names or self.reading):
+            msg = f"sample {self.name!r}: showers read weights from the files: no weights_from, weight_names or reading"
             raise InputError(msg)
+        simulated = self.systematics or self.cross_section is not None or self.shower is not None
+        if self.data and (self.k_factor != 1.0 or simulated):
+            msg = f"sample {self.name!r}: recorded events have no k-factor, systematics, cross section or shower"
+            raise InputError(msg)
+
+    def described(self) -> dict[str, Any]:
+        """Return what the sample says beside its files, as far as it concerns the events; options only if given."""
+        said = asdict(self)
+        for name in ("paths", "weights_from", "delete_after_reading", "shower"):
+            del said[name]
+        if self.shower is not None:
+            said["shower"] = list(setting_lines(self.shower))
+        return {k: v for k, v in said.items() if v or k not in {"weight_names", "reading"}}
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -165,6 +165,8 @@ class Selection:
             weights.append(float(np.sum((nominal * factor)[passed])))
 
         count("all events")
+        if batch.vetoed is not None:
+            passed &= ~batch.vetoed
         for name, observable in self.observables.items():
             values, defined = self._number(observable, evaluator, objects, f"observable {name!r}")
             defined = defined & ~np.isnan(values)

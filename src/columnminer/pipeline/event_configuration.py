@@ -105,10 +105,15 @@ class DrellYanConfig(Section):
     seed: Seed | None = None
 
 
+ShowerConfig = dict[Text, bool | int | float | Text] | Text
+"""Settings of Pythia, with which events are showered while they are read, or the name of a file of them (a card)."""
+
+
 class GenerateConfig(Section):
-    """Events that are made first, beside those of `samples`."""
+    """Events that are made first, beside those of `samples`, and how they are showered, if they are."""
 
     drellyan: DrellYanConfig
+    shower: ShowerConfig | None = None
 
 
 class SampleConfig(Section):
@@ -123,6 +128,7 @@ class SampleConfig(Section):
     systematics: tuple[Text, ...] = ()
     name: Text | None = None
     weights_from: Text | list[Text] | tuple[()] = ()
+    shower: ShowerConfig | None = None
     weight_names: tuple[Text, ...] = ()
     reading: dict[Text, Any] = Field(default_factory=dict)
 
@@ -170,6 +176,14 @@ class ResolutionConfig(Section):
     phi: Range = (0.0, 0.0)
 
 
+class CorrectionConfig(Section):
+    """A correction in a file of correctionlib; see `columnminer.observe.maps.CorrectionMap`."""
+
+    file: Text
+    correction: Text
+    inputs: dict[Text, float | Text] = Field(default_factory=dict)
+
+
 class DetectorConfig(Section):
     """How particles are measured; see `columnminer.Detector`."""
 
@@ -177,7 +191,8 @@ class DetectorConfig(Section):
     met_noise: Range = (0.0, 0.0)
     pt_min: dict[Text, float] = Field(default_factory=dict)
     eta_max: dict[Text, float] = Field(default_factory=dict)
-    efficiencies: dict[Text, float | Text] = Field(default_factory=dict)
+    efficiencies: dict[Text, float | Text | CorrectionConfig] = Field(default_factory=dict)
+    tags: dict[Text, dict[Text, float | Text | CorrectionConfig]] = Field(default_factory=dict)
 
 
 class JetsConfig(Section):

@@ -131,7 +131,9 @@ class Plan:
             options = {"drellyan": generate.drellyan.model_dump(mode="json"), "seed": seed}
             needs.append(self._add("generate", "generate events", make, options))
             folder = self.folder / needs[-1].name
-            samples += [Sample(folder / steps.event_file(name), benchmark=name) for name in counts]
+            samples += [
+                Sample(folder / steps.event_file(name), benchmark=name, shower=self.parts.shower) for name in counts
+            ]
         return self._plan_store("events", "read events into a store", samples, needs)
 
     def _plan_store(self, name: str, title: str, samples: Sequence[Sample], needs: Sequence[Stage]) -> Stage:
@@ -148,9 +150,7 @@ class Plan:
         )
         described = []
         for sample in samples:
-            described.append(
-                {k: v for k, v in vars(sample).items() if k not in {"paths", "weights_from", "delete_after_reading"}}
-            )
+            described.append(sample.described())
             described[-1]["files"] = [file.name for file in sample.files]
             if sample.weights_from:
                 described[-1]["weights_from"] = [file.name for file in sample.weight_files if file]

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from columnminer.errors import InputError
 from columnminer.formats.samples import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-__all__ = ["FileInfo", "Sample", "SampleInfo", "fingerprint"]
+__all__ = ["FileInfo", "Sample", "SampleInfo"]
 
 
 @dataclass(frozen=True)
@@ -91,25 +88,3 @@ class SampleInfo:
         files = tuple(FileInfo(**f) for f in document["files"])
         lists = {k: tuple(document[k]) for k in ("systematics", "partition_counts")}
         return cls(**{**document, **lists, "files": files})
-
-
-def fingerprint(path: Path) -> str:
-    """Return a hash of the size, the first megabyte and the last 64 kB of a file: enough to tell event files apart.
-
-    The whole content is hashed while it is read; this is what can be known before.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            digest = hashlib.sha256(f"{size}\n".encode() + file.read(1 << 20))
-            file.seek(max(0, size - (1 << 16)))
-            digest.update(file.read())
-    except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror or error}"
-        raise InputError(msg) from error
-    return digest.hexdigest()

@@ -68,7 +68,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Print our own speed, medians of five, one core, beside the physical limit where there is one."""
-    install(session)
+    install(session, "test")  # for pyhepmc
     session.run("python", "-m", "benchmarks.speed", *session.posargs)
 
 

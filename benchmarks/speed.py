@@ -11,22 +11,27 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyhepmc
 from isal import igzip
 from rich.console import Console
 from rich.table import Table
 
 import columnminer as cm
-from benchmarks import learning, vbf
+from benchmarks import learning, nanoaod, showers, vbf
 from benchmarks.timing import VBF, Row, measure
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from columnminer.sample.samples import Samples
 
 SIGNAL = VBF / "signal_sm.lhe.gz"
+SHOWERED = VBF / "signal_sm_pythia8_200.hepmc.gz"
 
 
 def peak_memory_of_reading(path: Path) -> float:
@@ -82,6 +87,28 @@ def reading(folder: Path) -> list[Row]:
         Row("LHE, plain -> EventBatch", n, measure(lambda: vbf.read_all(plain)), ">= 400k/s", measure(once_over)),
         Row("LHE, gzip -> EventBatch", n, measure(lambda: vbf.read_all(SIGNAL)), ">= 200k/s", measure(gunzip)),
     ]
+
+
+def reading_showered(folder: Path) -> list[Row]:
+    """Read HepMC beside what a user of pyhepmc would write: the final state of each event as arrays."""
+    plain = folder / "showered.hepmc"
+    plain.write_bytes(gzip.decompress(SHOWERED.read_bytes()))
+
+    def looped(path: Path) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        events = []
+        with pyhepmc.open(str(path)) as file:
+            for event in file:
+                final = [particle for particle in event.particles if particle.status == 1]
+                momenta = [(p.momentum.px, p.momentum.py, p.momentum.pz, p.momentum.e, p.pid, p.status) for p in final]
+                events.append((np.array(momenta), np.array(event.weights)))
+        return events
+
+    rows = []
+    for what, path in (("plain", plain), ("gzip", SHOWERED)):
+        ours, theirs = measure(partial(vbf.read_all, path)), measure(partial(looped, path))
+        remark = f"pyhepmc looped: {theirs.median:.3f} s, {theirs.median / ours.median:.0f} times as long"
+        rows.append(Row(f"HepMC, {what} -> EventBatch", vbf.read_all(path), ours, ">= 3 pyhepmc", remark=remark))
+    return rows
 
 
 def chain(folder: Path) -> list[Row]:
@@ -150,7 +177,15 @@ def main() -> None:
         sys.exit(f"the benchmarks read {SIGNAL}; set COLUMNMINER_SHARED to the folder of the shared data")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = [*reading(folder), *chain(folder), *after(folder), *generator()]
+        rows = [
+            *reading(folder),
+            *reading_showered(folder),
+            *chain(folder),
+            *nanoaod.rows(folder),
+            *after(folder),
+            *generator(),
+            *showers.rows(SIGNAL, "VBF"),
+        ]
         long = folder / "long.lhe.gz"
         whole = gzip.decompress(SIGNAL.read_bytes())
         head, rest = whole.split(b"<event>", 1)

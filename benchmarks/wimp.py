@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +58,9 @@ class Toys:
     def theirs(self, *what: str) -> float:
         """Return alea's seconds for as many toys, from the mean over fewer."""
         script = self.shared / "peers" / "alea_peer.py"
-        command = [self.python, str(script), str(THEIR_TOYS)]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        command = [self.python, str(script.resolve()), str(THEIR_TOYS)]
+        with tempfile.TemporaryDirectory() as folder:  # alea leaves a cache where it runs
+            answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
         if answer.returncode:
             sys.exit(f"{' '.join(command)} failed:\n{answer.stderr}")
         said = json.loads(answer.stdout.strip().splitlines()[-1])

@@ -120,6 +120,26 @@ def test_demo_runs_the_analysis_that_it_left_in_its_folder(tmp_path, call):
     assert "log likelihood ratio" in out
 
 
+def test_the_showered_demo_is_a_valid_analysis(tmp_path):
+    from importlib.resources import files
+
+    from columnminer.pipeline.analysis import Analysis
+
+    pytest.importorskip("pythia8mc", reason="needs Pythia: the extra 'generate'")
+    text = files("columnminer.pipeline").joinpath("demo_shower.yaml").read_text(encoding="utf-8")
+    (tmp_path / "demo.yaml").write_text(text, encoding="utf-8")
+    names = [stage.name for stage in Analysis(tmp_path / "demo.yaml", tmp_path / "out").stages]
+    assert {"generate", "events", "limits/alices", "report"} <= set(names)
+
+
+def test_the_showered_demo_needs_pythia(tmp_path, call, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    status, _, said = call("demo", "--shower", "--out", tmp_path / "demo", "--quiet")
+    assert status == 2
+    assert 'pip install "columnminer[generate]"' in said
+    assert not (tmp_path / "demo").exists()
+
+
 def test_the_demo_is_a_valid_analysis(tmp_path):
     from importlib.resources import files
 

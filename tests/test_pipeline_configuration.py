@@ -19,7 +19,9 @@ from columnminer.learn.estimators import DensityEstimator, MorphingRatioEstimato
 from columnminer.learn.options import TrainingOptions
 from columnminer.model.parameters import Coupling
 from columnminer.model.setup import Setup
+from columnminer.observe.clustering import Jets
 from columnminer.observe.detector import Detector
+from columnminer.observe.isolation import Isolation
 from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
 from columnminer.observe.selection import Selection
 from columnminer.observe.smearing import Resolution
@@ -59,13 +61,15 @@ def arguments(*callables):
         (e.DifferencesConfig, (Setup.with_finite_differences,), "", "self"),
         (e.SetupConfig, (Setup.__init__,), "parameters finite_differences", "self space differences"),
         (e.DrellYanConfig, (DrellYan,), "events seed", ""),
-        (e.SampleConfig, (Sample,), "path", "paths"),
+        (e.SampleConfig, (Sample,), "path", "paths delete_after_reading"),  # an analysis can be run again
         (e.ObservableConfig, (Observable,), "", ""),
         (e.CutConfig, (Cut,), "", ""),
         (e.EfficiencyConfig, (Efficiency,), "", ""),
         (e.DefaultObservablesConfig, (DefaultObservables,), "", ""),
         (e.ResolutionConfig, (Resolution,), "", ""),
         (e.DetectorConfig, (Detector,), "", ""),
+        (e.JetsConfig, (Jets,), "", ""),
+        (e.IsolationConfig, (Isolation,), "", ""),
         (e.SelectionConfig, (Selection.__init__,), "", "self objects required defaults"),
         (
             e.ProcessConfig,

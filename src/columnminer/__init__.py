@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from columnminer.errors import ColumnMinerError, ColumnMinerWarning
     from columnminer.formats.lhe_write import write_lhe
     from columnminer.formats.opening import open_reader
+    from columnminer.generate.delphes import run_delphes
     from columnminer.generate.drellyan import DrellYan
+    from columnminer.generate.madgraph import MadGraph
+    from columnminer.generate.pythia import PythiaReader
+    from columnminer.generate.showers import shower
     from columnminer.infer.adaptive import AdaptiveHistograms
     from columnminer.infer.alea import load_alea
     from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
@@ -68,11 +72,17 @@ if TYPE_CHECKING:
         SelectionVariation,
         WeightVariation,
     )
+    from columnminer.observe.clustering import Jets
     from columnminer.observe.detector import Detector
+    from columnminer.observe.isolation import Isolation
+    from columnminer.observe.luminosity import LuminosityMask
+    from columnminer.observe.maps import CorrectionMap
     from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
+    from columnminer.observe.polynomial_histogram import PolynomialHistogram
     from columnminer.observe.selection import Selection
     from columnminer.observe.smearing import Resolution
     from columnminer.processing import process
+    from columnminer.processor import EventProcessor, fileset
     from columnminer.sample.cross_sections import cross_sections
     from columnminer.sample.sampling import (
         sample_density,
@@ -85,6 +95,7 @@ if TYPE_CHECKING:
     from columnminer.sample.variations import sample_variation
     from columnminer.schema import EventBatch
     from columnminer.show.report import write_report
+    from columnminer.store.chunks import publish
     from columnminer.store.combine import combine
     from columnminer.store.directions import find_directions, reduce_directions
     from columnminer.store.eventstore import EventStore
@@ -120,12 +131,23 @@ _NAMES = {
     "columnminer.schema": ("EventBatch",),
     "columnminer.formats.opening": ("open_reader",),
     "columnminer.formats.lhe_write": ("write_lhe",),
+    "columnminer.generate.delphes": ("run_delphes",),
     "columnminer.generate.drellyan": ("DrellYan",),
+    "columnminer.generate.madgraph": ("MadGraph",),
+    "columnminer.generate.pythia": ("PythiaReader",),
+    "columnminer.generate.showers": ("shower",),
+    "columnminer.observe.clustering": ("Jets",),
     "columnminer.observe.detector": ("Detector",),
+    "columnminer.observe.isolation": ("Isolation",),
+    "columnminer.observe.maps": ("CorrectionMap",),
     "columnminer.observe.observables": ("Cut", "DefaultObservables", "Efficiency", "Observable"),
     "columnminer.observe.selection": ("Selection",),
     "columnminer.observe.smearing": ("Resolution",),
+    "columnminer.observe.luminosity": ("LuminosityMask",),
+    "columnminer.observe.polynomial_histogram": ("PolynomialHistogram",),
     "columnminer.processing": ("process",),
+    "columnminer.processor": ("EventProcessor", "fileset"),
+    "columnminer.store.chunks": ("publish",),
     "columnminer.store.combine": ("combine",),
     "columnminer.store.directions": ("find_directions", "reduce_directions"),
     "columnminer.store.eventstore": ("EventStore",),
@@ -202,6 +224,7 @@ __all__ = [
     "ColumnMinerError",
     "ColumnMinerWarning",
     "ConditionalParameter",
+    "CorrectionMap",
     "Coupling",
     "Cut",
     "DefaultObservables",
@@ -212,13 +235,18 @@ __all__ = [
     "Efficiency",
     "Ensemble",
     "EventBatch",
+    "EventProcessor",
     "EventStore",
     "FisherInformation",
     "Grid",
     "HistogramLikelihood",
     "Information",
+    "Isolation",
+    "Jets",
     "Likelihood",
     "Limits",
+    "LuminosityMask",
+    "MadGraph",
     "Metric",
     "MorphingRatioEstimator",
     "NeuralLikelihood",
@@ -228,7 +256,9 @@ __all__ = [
     "PDFUncertainty",
     "Parameter",
     "ParameterSpace",
+    "PolynomialHistogram",
     "PyhfLikelihood",
+    "PythiaReader",
     "QuadraticRatioEstimator",
     "RateLikelihood",
     "RatioEstimator",
@@ -263,6 +293,7 @@ __all__ = [
     "expected_limits",
     "export_madminer",
     "export_onnx",
+    "fileset",
     "find_directions",
     "fisher_information",
     "fit",
@@ -286,9 +317,11 @@ __all__ = [
     "product_prior",
     "profile",
     "project",
+    "publish",
     "pyhf_modifier_set",
     "reduce_directions",
     "run_campaign",
+    "run_delphes",
     "sample_density",
     "sample_double_ratio",
     "sample_local",
@@ -298,6 +331,7 @@ __all__ = [
     "sample_variation",
     "save_madminer_setup",
     "sensitivity",
+    "shower",
     "signal_estimate",
     "to_workspace",
     "toy_significance",

@@ -103,20 +103,30 @@ def _running_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @columnminer.command()
-@click.option("--out", type=_PATH, default=Path("demo"), show_default=True, help="Output folder.")
+@click.option("--out", type=_PATH, help="Output folder.  [default: demo, or demo-shower]")
+@click.option("--shower", is_flag=True, help="Shower the events with Pythia, and find jets and leptons as a detector.")
 @_running_options
-def demo(out: Path, workers: int, scheduler: str | None, *, quiet: bool) -> None:
+def demo(out: Path | None, workers: int, scheduler: str | None, *, shower: bool, quiet: bool) -> None:
     """Run a whole analysis on generated events.
 
     Lepton pairs of the built-in generator are written to LHE files, read, selected and stored; a likelihood ratio and a
     score are learned; limits and information follow, beside those of the exact likelihood, and a report with pictures.
     The analysis file is left in the output folder, to change and to run again: only what depends on the change is done.
+
+    With --shower fewer events, but whole ones: Pythia adds shower, hadrons and further scatters, jets are clustered and
+    leptons isolated, and a detector smears and misses them. There is no exact likelihood to compare with then.
     """
     from columnminer.pipeline.stages import Workspace  # noqa: PLC0415
 
+    kind = "demo_shower" if shower else "demo"
+    if shower:
+        from columnminer.generate.pythia import require_pythia  # noqa: PLC0415
+
+        require_pythia()
+    out = Path(kind.replace("_", "-")) if out is None else out
     file = Workspace(out).folder / "analysis.yaml"
     if not file.exists():
-        text = files("columnminer.pipeline").joinpath("demo.yaml").read_text(encoding="utf-8")
+        text = files("columnminer.pipeline").joinpath(f"{kind}.yaml").read_text(encoding="utf-8")
         temporary = file.with_name(".analysis.yaml.new")
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(file)

@@ -18,6 +18,7 @@ __all__ = [
     "ColumnMinerWarning",
     "ExpressionError",
     "FileFormatError",
+    "GeneratorError",
     "InputError",
     "MissingError",
     "OutputExistsError",
@@ -49,6 +50,10 @@ class ExpressionError(InputError):
 
 class FileFormatError(InputError):
     """A file does not hold what its format promises: names the file and, where known, the event."""
+
+
+class GeneratorError(ColumnMinerError, RuntimeError):
+    """A program that makes events failed, died or never ended; the message quotes its log."""
 
 
 class MissingError(ColumnMinerError, RuntimeError):

@@ -25,7 +25,7 @@ Column: TypeAlias = "NDArray[Any]"
 Formula: TypeAlias = "Callable[[Momenta], Column]"
 
 CARTESIAN = ("px", "py", "pz", "e")
-TAGS = ("b_tag", "tau_tag", "t_tag")
+TAGS = ("b_tag", "c_tag", "tau_tag", "t_tag")
 IDENTITIES = ("pdgid", "charge", "spin", *TAGS)
 """Columns that say what a particle is; boosts keep them."""
 

@@ -12,6 +12,7 @@ field               meaning
 ``alpha_qed``       electromagnetic coupling of the event (AQEDUP)
 ``alpha_qcd``       strong coupling of the event (AQCDUP)
 ``process_id``      integer process label (IDPRUP)
+``event_number``    what the source calls the event, where it numbers them
 ``e mu tau j a``    var * record ``Momentum4D``: reconstructed objects, from readers of detector-level files
 ``met``             record ``Momentum4D``: missing transverse momentum, from readers of detector-level files
 ==================  =============================================================================================
@@ -62,6 +63,14 @@ class EventBatch:
         Number of the first event in its source, counted from 0: error messages and random streams use it.
     source : str
         What to call the source in messages (a file name).
+    showered : bool
+        Whether the particles of the final state are those after shower and hadronisation, from which leptons, photons
+        and jets have yet to be found. Beside final-state particles (status 1) there are at least decayed (status 2)
+        hadrons with open bottom or charm, and tau leptons.
+    vetoed : numpy.ndarray or None
+        (n_events,) bool: events that were generated, and whose weights count in the normalisation, but of which the
+        source has nothing to give: a shower vetoed them or gave them up. No selection lets them pass. None: there are
+        none.
 
     Raises
     ------
@@ -74,6 +83,8 @@ class EventBatch:
     weight_names: tuple[str, ...]
     first_event: int = 0
     source: str = ""
+    showered: bool = False
+    vetoed: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.weights.shape != (len(self.events), len(self.weight_names)):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["FLOAT_FIELDS", "INTEGER_FIELDS", "SCALAR_FIELDS", "Columns", "Pass", "WeightTable"]
+__all__ = ["FLOAT_FIELDS", "INTEGER_FIELDS", "SCALAR_FIELDS", "Columns", "Pass", "WeightTable", "longer"]
 
 INTEGER_FIELDS = ("pdgid", "status", "mother1", "mother2", "color1", "color2")
 """First fields of a particle line."""
@@ -86,16 +86,16 @@ class Columns:
 
     def more_events(self, n: int) -> None:
         """Make room for `n` events, keeping those read."""
-        self.counts, self.process_ids = _longer(self.counts, n), _longer(self.process_ids, n)
-        self.scalars, self.weights = _longer(self.scalars, n), _longer(self.weights.T, n).T.copy()
+        self.counts, self.process_ids = longer(self.counts, n), longer(self.process_ids, n)
+        self.scalars, self.weights = longer(self.scalars, n), longer(self.weights.T, n).T.copy()
 
     def more_particles(self) -> None:
         """Make room for twice as many particles, keeping those read."""
         n = 2 * self.integers.shape[1]
-        self.integers, self.floats = _longer(self.integers, n), _longer(self.floats, n)
+        self.integers, self.floats = longer(self.integers, n), longer(self.floats, n)
 
 
-def _longer(array: NDArray[S], n: int) -> NDArray[S]:
+def longer(array: NDArray[S], n: int) -> NDArray[S]:
     """Return a copy with the last axis made `n` long."""
     longer = np.empty((*array.shape[:-1], n), dtype=array.dtype)
     longer[..., : array.shape[-1]] = array

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import inspect
+from typing import TYPE_CHECKING, Any
 
-from columnminer.errors import FileFormatError
+from columnminer.errors import FileFormatError, UnknownNameError, did_you_mean
+from columnminer.formats.borrowed import BorrowedWeights
+from columnminer.formats.delphes import TREE as DELPHES_TREE
+from columnminer.formats.delphes import DelphesReader
+from columnminer.formats.hepmc import HepMCReader
+from columnminer.formats.hepmc_header import START as HEPMC_START
 from columnminer.formats.lhe import LHEReader
+from columnminer.formats.nanoaod import NanoAODReader
+from columnminer.formats.root import MAGIC, opened, tree_names
 from columnminer.formats.window import Window
+from columnminer.schema import NOMINAL
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from os import PathLike
 
     from columnminer.formats.reader import Reader
@@ -16,7 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["open_reader"]
 
 
-def open_reader(path: str | PathLike[str], *, digest: bool = False) -> Reader:
+def open_reader(
+    path: str | PathLike[str],
+    *,
+    digest: bool = False,
+    weights: Sequence[str] | None = None,
+    weight_names: Sequence[str] = (),
+    weights_from: str | PathLike[str] | None = None,
+    **options: Any,
+) -> Reader:
     """Return a reader of the events in a file; names do not matter, and gzip is seen through.
 
     Parameters
@@ -25,6 +43,14 @@ def open_reader(path: str | PathLike[str], *, digest: bool = False) -> Reader:
         File to read.
     digest
         Whether `Reader.content` is wanted.
+    weights
+        Weights that are needed: a reader that finds them one by one leaves out the others. None: all.
+    weight_names
+        Names of the weights in the order of the file, for formats that need not name them (NanoAOD, Delphes).
+    weights_from
+        File with the same events before the shower or the detector, whose weights are used; see `borrowed`.
+    **options
+        Of the reader for this format: `level` and `branches` of Delphes, `all_particles` of HepMC.
 
     Raises
     ------
@@ -32,11 +58,43 @@ def open_reader(path: str | PathLike[str], *, digest: bool = False) -> Reader:
         If the file has no format that is known here.
     InputError
         If the file cannot be opened.
+    UnknownNameError
+        If readers of this format have no such option.
     """
-    with Window(str(path)) as window:
+    if weights_from is not None:
+        events = open_reader(path, digest=digest, weights=(NOMINAL,), **options)
+        return BorrowedWeights(events, open_reader(weights_from, weight_names=weight_names))
+    reader = _reader_of(str(path))
+    takes = inspect.signature(reader).parameters
+    known = [name for name in takes if name not in {"path", "digest", "weights", "weight_names"}]
+    for name in options:
+        if name not in known:
+            msg = f"{path}: a {reader.__name__} has no option {name!r}.{did_you_mean(name, known)}"
+            raise UnknownNameError(msg)
+    some = {"weights": weights, "weight_names": weight_names}
+    taken = {name: value for name, value in some.items() if name in takes}
+    made: Reader = reader(path, digest=digest, **taken, **options)
+    return made
+
+
+def _reader_of(path: str) -> type[Any]:
+    """Return what reads the format of a file."""
+    with Window(path) as window:
         window.advance(0)
         start = window.bytes()
     if b"<LesHouchesEvents" in start:
-        return LHEReader(path, digest=digest)
-    msg = f"{path}: no event file of a known format (LHE, plain or gzip); it begins with {start[:30]!r}"
+        return LHEReader
+    if HEPMC_START.search(start):
+        return HepMCReader
+    if start.startswith(MAGIC):
+        with opened(path) as file:
+            trees = tree_names(file)
+        if DELPHES_TREE in trees:
+            return DelphesReader
+        if "Events" in trees:
+            return NanoAODReader
+        held = ", ".join(trees) or "nothing"
+        msg = f"{path}: a ROOT file without a tree of events that is known (NanoAOD: Events; Delphes: Delphes): {held}"
+        raise FileFormatError(msg)
+    msg = f"{path}: no event file of a known format (LHE, HepMC, Delphes, NanoAOD); it begins with {start[:30]!r}"
     raise FileFormatError(msg)

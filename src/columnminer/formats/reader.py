@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from columnminer.schema import EventBatch
 
-__all__ = ["Reader", "SourceInfo"]
+__all__ = ["Generated", "Reader", "SourceInfo"]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What was generated for a source, of which it may hold only a part: a skim keeps what it was made from.
+
+    Attributes
+    ----------
+    n_events : int
+        Number of generated events.
+    sum_weights, sum_squared_weights : float
+        Of their raw nominal weights.
+    """
+
+    n_events: int
+    sum_weights: float
+    sum_squared_weights: float
+
+    @classmethod
+    def total(cls, several: Iterable[Generated]) -> Generated:
+        """Return the sums."""
+        given = list(several)
+        return cls(
+            sum(one.n_events for one in given),
+            math.fsum(one.sum_weights for one in given),
+            math.fsum(one.sum_squared_weights for one in given),
+        )
 
 
 @dataclass(frozen=True)
@@ -31,6 +59,12 @@ class SourceInfo:
         the cross section; None where the source does not say.
     attributes : mapping
         Anything else worth keeping: beams, processes, generator.
+    n_events : int or None
+        Events in the source, where it can be entered at any of them, so that several tasks may share it.
+    generated : Generated or None
+        Where the source says what was generated: its weights are then in the units of those of other such sources.
+    batch_size : int or None
+        How many events are enough for one batch, where they are large (showered events have hundreds of particles).
     """
 
     weight_names: tuple[str, ...]
@@ -39,6 +73,9 @@ class SourceInfo:
     cross_section_error: float | None = None
     weighting: int | None = None
     attributes: Mapping[str, object] = field(default_factory=dict)
+    n_events: int | None = None
+    generated: Generated | None = None
+    batch_size: int | None = None
 
 
 @runtime_checkable

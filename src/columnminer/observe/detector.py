@@ -1,4 +1,4 @@
-"""A simple detector: smeared momenta, noise in the missing momentum, acceptance and efficiencies.
+"""A simple detector: smeared momenta, noise in the missing momentum, acceptance, efficiencies and tags.
 
 Every random number is a function of the stream's key, the event's number, the particle's place in its event and the
 quantity, so that an event is measured the same in whatever batch, on whatever worker.
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer import streams
-from columnminer.arithmetic import Number
-from columnminer.errors import InputError, UnknownNameError, did_you_mean
-from columnminer.expressions import Evaluator, compile_expression
-from columnminer.momenta import ATTRIBUTES, Collection, Momenta
+from columnminer.errors import UnknownNameError, did_you_mean
+from columnminer.momenta import Collection, Momenta
+from columnminer.observe import tagging
+from columnminer.observe.maps import as_map, described, probability
 from columnminer.observe.smearing import Resolution, Width, checked_width, pdg_ids, smear
 from columnminer.observe.species import SPECIES, are
 
@@ -44,7 +44,12 @@ class Detector:
     pt_min, eta_max : mapping
         Object name `e mu tau a j` -> smallest measured pT [GeV] and largest ``|eta|``; what lies outside is not seen.
     efficiencies : mapping
-        Object name -> probability to find a particle: a number, or an expression in its true `pt eta phi e charge ...`.
+        Object name -> probability to find a particle: a map, as `observe.maps` knows them (a number, an expression in
+        the true `pt eta phi e charge ...`, a function, a correction of correctionlib).
+    tags : mapping
+        Tag (`b`, `c` or `tau`) -> true flavour of a jet (`b`, `c`, `tau`, or `j` for all others) -> probability that
+        it gets this tag, a map; 0 for flavours that are not named. A tag that is not named is perfect. What gets
+        several tags has the first of b, c and tau; the charge of what is not a tau is random.
 
     Raises
     ------
@@ -58,7 +63,8 @@ class Detector:
     met_noise: Width = (0.0, 0.0)
     pt_min: Mapping[str, float] = field(default_factory=dict)
     eta_max: Mapping[str, float] = field(default_factory=dict)
-    efficiencies: Mapping[str, float | str] = field(default_factory=dict)
+    efficiencies: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "met_noise", checked_width(self.met_noise, "met_noise"))
@@ -73,13 +79,14 @@ class Detector:
             if name not in seen:
                 msg = f"a detector has no acceptance or efficiency for {name!r}.{did_you_mean(name, seen)}"
                 raise UnknownNameError(msg)
-        for efficiency in self.efficiencies.values():
-            compile_expression(str(efficiency), ATTRIBUTES)
+        efficiencies = {n: as_map(given, f"the efficiency of {n!r}") for n, given in self.efficiencies.items()}
+        object.__setattr__(self, "efficiencies", efficiencies)
+        object.__setattr__(self, "tags", tagging.checked(self.tags))
 
     @property
     def ideal(self) -> bool:
         """Whether momenta and missing momentum are exact and no particle is lost at random."""
-        return not (self.resolutions or any(self.met_noise) or self.efficiencies)
+        return not (self.resolutions or any(self.met_noise) or self.efficiencies or self.tags)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the detector as JSON has it; see `from_dict`."""
@@ -92,7 +99,8 @@ class Detector:
             "met_noise": list(self.met_noise),
             "pt_min": dict(self.pt_min),
             "eta_max": dict(self.eta_max),
-            "efficiencies": dict(self.efficiencies),
+            "efficiencies": {name: described(given) for name, given in self.efficiencies.items()},
+            **({"tags": tagging.listed(self.tags)} if self.tags else {}),
         }
 
     @classmethod
@@ -131,6 +139,8 @@ class Detector:
         seen = self._found(particles.momenta, counters, key)
         for name in self.pt_min.keys() | self.eta_max.keys():
             seen &= ~are(particles.momenta, name) | self._inside(name, momenta)
+        if self.tags:
+            momenta = tagging.tagged(particles.momenta, momenta, self.tags, counters, key)
         measured = Collection(momenta, particles.offsets)
         return measured if np.all(seen) else measured.where(seen)
 
@@ -160,15 +170,9 @@ class Detector:
         found = np.ones(len(true["pdgid"]), dtype=np.bool_)
         for name, efficiency in self.efficiencies.items():
             some = np.flatnonzero(are(true, name))
-            program = compile_expression(str(efficiency), ATTRIBUTES)
-            few = true.take(some)
-            numbers = {n: Number(np.asarray(few[n], dtype=np.float64)) for n in program.names}
-            probability, defined = Evaluator(numbers).number(program)
-            if not np.all(defined & (probability >= 0) & (probability <= 1)):
-                msg = f"the efficiency of {name!r}, {efficiency!r}, is not between 0 and 1 for every particle"
-                raise InputError(msg)
+            chance = probability(efficiency, true.take(some), f"the efficiency of {name!r}")
             drawn = streams.uniform(key, *(c[some] for c in counters), _FOUND, 0)
-            found[some] = drawn < probability
+            found[some] = drawn < chance
         return found
 
 

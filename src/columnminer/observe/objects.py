@@ -5,6 +5,10 @@ knows of (`species`), as it measures them, are `p`, and the collections are thei
 species are invisible; the missing momentum balances the visible ones. Events with reconstructed objects are taken as
 they are; only acceptance cuts act on them.
 
+Showered events: isolated leptons and photons, and jets, which truth labels (`clustering`), take the place of the final
+particles above; a detector measures these objects. All that is visible counts in the missing momentum, as it is where
+it belongs to no object, and `p_truth` are all final particles. `tau` are jets with the label of a tau; `j`, the others.
+
 As in MadMiner, phi of measured particles lies in [0, 2 pi), that of sums and of the missing momentum in (-pi, pi].
 """
 
@@ -22,7 +26,9 @@ from columnminer.errors import InputError, MissingError
 from columnminer.expressions import Kind
 from columnminer.momenta import Collection, Momenta, Particle
 from columnminer.observe import arrays
+from columnminer.observe.clustering import Jets, Reconstruction, reconstruct
 from columnminer.observe.detector import Detector
+from columnminer.observe.isolation import Isolation, isolations
 from columnminer.observe.species import are, are_known
 
 if TYPE_CHECKING:
@@ -62,11 +68,15 @@ class Objects(Mapping[str, Value]):
         records (n_events,), under those of numbers numbers (n_events,).
     key
         From `streams.key`: the random numbers of the detector.
+    jets
+        How to cluster jets; None: as `Jets()` says in showered events, and not at all in others.
+    isolation
+        What isolated leptons and photons are, where jets are clustered.
 
     Raises
     ------
     InputError
-        If a detector is to smear objects that have been reconstructed.
+        If a detector is to smear objects that have been reconstructed, or jets are to be clustered of them.
     """
 
     def __init__(
@@ -75,12 +85,16 @@ class Objects(Mapping[str, Value]):
         detector: Detector | None = None,
         definitions: Mapping[str, Definition] | None = None,
         key: int = 0,
+        *,
+        jets: Jets | None = None,
+        isolation: Isolation | Mapping[str, Isolation] | None = None,
     ) -> None:
         self.source, self.n_events = batch.source, len(batch)
         self._batch = batch
         self._detector = detector or Detector()
         self._definitions = definitions or {}
         self._key = key
+        self._jets, self._isolation = jets, isolation
         self._built: dict[str, Value] = {}
         self._fields = set(ak.fields(batch.events))
         self._is_reconstructed = bool(self._fields & {*_SPECIES, "met"})
@@ -89,6 +103,9 @@ class Objects(Mapping[str, Value]):
                 f"{batch.source}: these events hold reconstructed objects, which a detector has seen already: "
                 "leave out resolutions, met_noise and efficiencies; pt_min and eta_max may be set"
             )
+            raise InputError(msg)
+        if self._is_reconstructed and jets is not None:
+            msg = f"{batch.source}: these events hold reconstructed objects, jets among them: leave out jets="
             raise InputError(msg)
 
     def __getitem__(self, name: str) -> Value:
@@ -125,9 +142,15 @@ class Objects(Mapping[str, Value]):
 
     @cached_property
     def events(self) -> ak.Array:
-        """The awkward events with our objects as further fields; what a batch cannot give is left out."""
+        """The awkward events with our objects as further fields; what a batch cannot give is left out.
+
+        Where columns are read from a file when they are used (NanoEvents), its own objects stay as they are, and sums
+        of them are left out: a function is not to pay for reading what it does not use.
+        """
         events = self._batch.events
         for name in self:
+            if "@events_factory" in events.attrs and self._stays(name):
+                continue
             try:
                 value = None if OBJECTS.get(name) is Kind.NUMBER else self[name]
             except MissingError:
@@ -135,6 +158,12 @@ class Objects(Mapping[str, Value]):
             if isinstance(value, Collection | Particle):
                 events = ak.with_field(events, arrays.to_awkward(value), name)
         return events
+
+    def _stays(self, name: str) -> bool:
+        """Whether an object is what the batch holds, or is made of several that are."""
+        if name in self._definitions or name in self._detector.pt_min or name in self._detector.eta_max:
+            return False
+        return name in self._fields or name in {"l", "visible", "all"}
 
     def _collection(self, name: str) -> Collection:
         return cast("Collection", self[name])
@@ -156,7 +185,8 @@ class Objects(Mapping[str, Value]):
     @cached_property
     def _own_events(self) -> ak.Array:
         """The events as definitions see them, with our objects and none of the user's."""
-        return Objects(self._batch, self._detector, key=self._key).events
+        own = Objects(self._batch, self._detector, key=self._key, jets=self._jets, isolation=self._isolation)
+        return own.events
 
     def _field(self, name: str) -> tuple[ak.Array, str, int]:
         """Return a field of the events, what to call it, and how many events there are."""
@@ -187,9 +217,18 @@ class Objects(Mapping[str, Value]):
         return self._batch.first_event + np.arange(self.n_events)
 
     @cached_property
+    def _reconstruction(self) -> Reconstruction | None:
+        """What was clustered, if anything was to be."""
+        if self._jets is None and not self._batch.showered:
+            return None
+        return reconstruct(self._record, self._jets or Jets(), isolations(self._isolation))
+
+    @cached_property
     def _measured(self) -> Collection:
-        record = self._record
-        chosen = self._final & are_known(record.momenta)
+        if self._reconstruction is not None:
+            record, chosen = self._reconstruction.objects, np.ones(len(self._reconstruction.objects.event), np.bool_)
+        else:
+            record, chosen = self._record, self._final & are_known(self._record.momenta)
         places = np.arange(len(chosen)) - record.offsets[record.event]
         return self._detector.measure(record.where(chosen), self._event_numbers, places[chosen], self._key)
 
@@ -206,7 +245,8 @@ class Objects(Mapping[str, Value]):
         if self._is_reconstructed:
             first, *others = (self._collection(name).total() for name in ("e", "mu", "a", "j"))
             return sum(others, first)
-        return self._visible.total()
+        total = self._visible.total()
+        return total if self._reconstruction is None else total + self._reconstruction.soft
 
     def _met(self) -> Particle:
         if self._is_reconstructed:

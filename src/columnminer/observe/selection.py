@@ -17,6 +17,7 @@ from columnminer.errors import ExpressionError, InputError, UnknownNameError, di
 from columnminer.expressions import Evaluator, Kind, Program, compile_expression
 from columnminer.observe import arrays
 from columnminer.observe.cutflow import CutFlow
+from columnminer.observe.isolation import described, isolations
 from columnminer.observe.objects import OBJECTS, Objects
 from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Formula, Observable, provenance
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from columnminer.observe.clustering import Jets
     from columnminer.observe.detector import Detector
+    from columnminer.observe.isolation import Isolation
     from columnminer.observe.objects import Definition
     from columnminer.schema import EventBatch
 
@@ -76,6 +79,12 @@ class Selection:
         Names of observables that are required; the same as `Observable(..., required=True)`.
     defaults
         name -> value of undefined observables; the same as `Observable(..., default=...)`.
+    jets
+        How jets are clustered, from whatever final particles there are; None: as `Jets()` says in showered events
+        (HepMC files, Pythia), and not at all in others.
+    isolation
+        What isolated leptons and photons are, where jets are clustered: an `Isolation` for all, or name -> `Isolation`
+        for `e`, `mu` and `a`; None: as `Isolation()` says.
 
     Attributes
     ----------
@@ -103,6 +112,8 @@ class Selection:
         default_observables: DefaultObservables | None = None,
         required: Iterable[str] = (),
         defaults: Mapping[str, float] | None = None,
+        jets: Jets | None = None,
+        isolation: Isolation | Mapping[str, Isolation] | None = None,
     ) -> None:
         self.observables = {name: _as(Observable, observable) for name, observable in (observables or {}).items()}
         if default_observables is not None:
@@ -115,6 +126,8 @@ class Selection:
         self.efficiencies = tuple(_as(Efficiency, efficiency) for efficiency in efficiencies)
         self.detector = detector
         self.objects = dict(objects or {})
+        self.jets = jets
+        self.isolation = None if isolation is None else isolations(isolation)
         self.observable_names = tuple(self.observables)
         if not self.observables:
             msg = "a selection needs at least one observable"
@@ -139,19 +152,21 @@ class Selection:
         MissingError
             If the events do not hold what an expression names.
         """
-        objects = Objects(batch, self.detector, self.objects, key)
+        objects = Objects(batch, self.detector, self.objects, key, jets=self.jets, isolation=self.isolation)
         evaluator = Evaluator(objects)
         columns = []
         passed = np.ones(len(batch), dtype=np.bool_)
-        factor = np.ones(len(batch))
+        factor, nominal = np.ones(len(batch)), batch.weights[:, 0].copy()
         steps, events, weights = [], [], []
 
         def count(step: str) -> None:
             steps.append(step)
             events.append(int(np.sum(passed)))
-            weights.append(float(np.sum(batch.weights[passed, 0] * factor[passed])))
+            weights.append(float(np.sum((nominal * factor)[passed])))
 
         count("all events")
+        if batch.vetoed is not None:
+            passed &= ~batch.vetoed
         for name, observable in self.observables.items():
             values, defined = self._number(observable, evaluator, objects, f"observable {name!r}")
             defined = defined & ~np.isnan(values)
@@ -175,7 +190,7 @@ class Selection:
         kept = np.flatnonzero(passed)
         return Selected(
             observables=np.stack([column[kept] for column in columns], axis=1),
-            weights=batch.weights[kept] * factor[kept, None],
+            weights=batch.weights[kept] * factor[kept, None] if self.efficiencies else batch.weights[kept],
             passed=passed,
             cut_flow=CutFlow(tuple(steps), tuple(events), tuple(weights)),
         )
@@ -216,15 +231,17 @@ class Selection:
     def to_dict(self) -> dict[str, Any]:
         """Return the selection as JSON has it; functions are represented by their `provenance`."""
 
-        def described(step: Step) -> dict[str, Any]:
+        def listed(step: Step) -> dict[str, Any]:
             return {**vars(step), "formula": provenance(step.formula)}
 
         return {
-            "observables": {name: described(observable) for name, observable in self.observables.items()},
-            "cuts": [described(cut) for cut in self.cuts],
-            "efficiencies": [described(efficiency) for efficiency in self.efficiencies],
+            "observables": {name: listed(observable) for name, observable in self.observables.items()},
+            "cuts": [listed(cut) for cut in self.cuts],
+            "efficiencies": [listed(efficiency) for efficiency in self.efficiencies],
             "detector": None if self.detector is None else self.detector.to_dict(),
             "objects": {name: provenance(definition) for name, definition in self.objects.items()},
+            "jets": None if self.jets is None else self.jets.to_dict(),
+            "isolation": None if self.isolation is None else described(self.isolation),
         }
 
 

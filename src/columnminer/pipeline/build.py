@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import InputError, did_you_mean
+from columnminer.formats.pythia_card import setting_lines
 from columnminer.generate.drellyan import DrellYan
+from columnminer.generate.pythia import require_pythia
 from columnminer.infer.grid import Grid
 from columnminer.infer.summary import Summary
 from columnminer.model.checks import located
@@ -19,9 +21,12 @@ from columnminer.model.parameters import Parameter, ParameterSpace
 from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
 from columnminer.model.setup import Setup
 from columnminer.model.systematics import systematic_from_dict
+from columnminer.observe.clustering import Jets
 from columnminer.observe.detector import Detector
+from columnminer.observe.isolation import Isolation
 from columnminer.observe.observables import Cut, DefaultObservables, Efficiency, Observable
 from columnminer.observe.selection import Selection
+from columnminer.pipeline.event_configuration import IsolationConfig
 from columnminer.pipeline.learning_configuration import NuisanceConfig, PriorConfig, RatioConfig, SamplingConfig
 from columnminer.store.samples import Sample
 
@@ -31,7 +36,14 @@ if TYPE_CHECKING:
 
     from columnminer.model.priors import Prior
     from columnminer.pipeline.configuration import AnalysisConfig
-    from columnminer.pipeline.event_configuration import DrellYanConfig, SampleConfig, SelectionConfig, SetupConfig
+    from columnminer.pipeline.event_configuration import (
+        DetectorConfig,
+        DrellYanConfig,
+        SampleConfig,
+        SelectionConfig,
+        SetupConfig,
+        ShowerConfig,
+    )
 
 __all__ = ["POINTS", "Ingredients", "build_ingredients"]
 
@@ -55,6 +67,8 @@ class Ingredients:
         Simulated and recorded event files.
     generator : DrellYan or None
         Makes events.
+    shower : tuple of str or None
+        Settings of Pythia for these events, if they are showered.
     exact : DrellYan or None
         Knows their exact likelihood, if all of them are the generator's, observed as it says.
     points : mapping
@@ -67,6 +81,7 @@ class Ingredients:
     samples: tuple[Sample, ...]
     data: tuple[Sample, ...]
     generator: DrellYan | None
+    shower: tuple[str, ...] | None
     exact: DrellYan | None
     points: Mapping[str, Mapping[str, Any]]
 
@@ -95,12 +110,16 @@ def build_ingredients(config: AnalysisConfig, base: Path, name: str) -> Ingredie
     with located(f"{name}: setup"):
         setup = generator.setup() if generator is not None else _setup(config, base)
     with located(f"{name}: selection"):
-        selection = _generator_selection(generator) if config.selection is None else _selection(config.selection)
+        selection = _generator_selection(generator) if config.selection is None else _selection(config.selection, base)
     variations = {}
     for nuisance, varied in config.process.variations.items():
         with located(f"{name}: process.variations.{nuisance}"):
             sides = [varied.up] if varied.down is None else [varied.up, varied.down]
-            variations[nuisance] = tuple(_selection(side) for side in sides)
+            variations[nuisance] = tuple(_selection(side, base) for side in sides)
+    shower = None
+    if config.generate is not None:
+        with located(f"{name}: generate.shower"):
+            shower = _shower(config.generate.shower, base)
     samples: list[Sample] = []
     names = [] if config.generate is None else list(config.generate.drellyan.events)
     for i, entry in enumerate(config.samples):
@@ -130,7 +149,8 @@ def build_ingredients(config: AnalysisConfig, base: Path, name: str) -> Ingredie
         samples=tuple(s for s in samples if not s.data),
         data=tuple(s for s in samples if s.data),
         generator=generator,
-        exact=None if config.selection is not None or samples else generator,
+        shower=shower,
+        exact=None if config.selection is not None or samples or shower is not None else generator,
         points=points,
     )
 
@@ -167,7 +187,7 @@ def _described_setup(config: SetupConfig, seed: int) -> Setup:
     return setup
 
 
-def _selection(config: SelectionConfig) -> Selection:
+def _selection(config: SelectionConfig, base: Path) -> Selection:
     default = config.default_observables
     if isinstance(default, bool):
         defaults = DefaultObservables() if default else None
@@ -177,9 +197,33 @@ def _selection(config: SelectionConfig) -> Selection:
         {k: o if isinstance(o, str) else Observable(**o.given()) for k, o in config.observables.items()},
         cuts=[c if isinstance(c, str) else Cut(**c.given()) for c in config.cuts],
         efficiencies=[e if isinstance(e, str) else Efficiency(**e.given()) for e in config.efficiencies],
-        detector=None if config.detector is None else Detector.from_dict(config.detector.given()),
+        detector=None if config.detector is None else _detector(config.detector, base),
         default_observables=defaults,
+        jets=None if config.jets is None else Jets(**config.jets.given()),
+        isolation=_isolation(config.isolation),
     )
+
+
+def _detector(config: DetectorConfig, base: Path) -> Detector:
+    """Return the detector; files of its maps are named as those of samples."""
+
+    def found(given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {k: str(base / v) if k == "file" and isinstance(v, str) else found(v) for k, v in given.items()}
+
+    given = config.given()
+    return Detector.from_dict({**given, **{k: found(given[k]) for k in ("efficiencies", "tags") if k in given}})
+
+
+def _isolation(
+    config: IsolationConfig | Mapping[Any, IsolationConfig] | None,
+) -> Isolation | dict[str, Isolation] | None:
+    if config is None:
+        return None
+    if isinstance(config, IsolationConfig):
+        return Isolation(**config.given())
+    return {name: Isolation(**one.given()) for name, one in config.items()}
 
 
 def _generator_selection(generator: DrellYan | None) -> Selection:
@@ -195,15 +239,36 @@ def _generator_selection(generator: DrellYan | None) -> Selection:
 
 
 def _sample(config: SampleConfig, base: Path) -> Sample:
+    given = config.given(without=("path", "weights_from", "shower"))
+    shower = _shower(config.shower, base)
+    return Sample(_paths(config.path, base), **given, weights_from=_paths(config.weights_from, base), shower=shower)
+
+
+def _shower(config: ShowerConfig | None, base: Path) -> tuple[str, ...] | None:
+    """Return settings of Pythia, line by line."""
+    if config is None:
+        return None
+    require_pythia()
+    if isinstance(config, str):
+        path = base / config
+        if not path.is_file():
+            msg = f"there is no file {str(path)!r}"
+            raise InputError(msg)
+        return setting_lines(path.read_text(encoding="utf-8"))
+    return setting_lines(config)
+
+
+def _paths(given: str | Sequence[str], base: Path) -> list[Path]:
+    """Return the files that are meant, which wildcards may stand for."""
     paths: list[Path] = []
-    for text in [config.path] if isinstance(config.path, str) else config.path:
+    for text in [given] if isinstance(given, str) else given:
         pattern = base / text  # an absolute path stays what it is
         found = [pattern] if pattern.is_file() else sorted(pattern.parent.glob(pattern.name))
         if not found:
             msg = f"there is no file {str(pattern)!r}"
             raise InputError(msg)
         paths += found
-    return Sample(paths, **config.given(without=("path",)))
+    return paths
 
 
 def _prior(config: PriorConfig, setup: Setup) -> Prior:

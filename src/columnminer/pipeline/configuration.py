@@ -199,8 +199,12 @@ class AnalysisConfig(Section):
                 raise misplaced(msg, where, "estimators", i)
         for key, histogram in wanted.histograms.items():
             self._check_other(where, wanted, "histograms", key, histogram.score)
-        if wanted.exact and (self.generate is None or self.selection is not None or self.samples):
-            msg = "the exact likelihood is known only for events of 'generate' alone, without 'samples' or 'selection'"
+        alone = self.generate is not None and self.generate.shower is None and self.selection is None
+        if wanted.exact and (not alone or self.samples):
+            msg = (
+                "the exact likelihood is known only for events of 'generate' alone, without 'samples', 'selection' or "
+                "'shower'"
+            )
             raise misplaced(msg, where, "exact")
 
     def _check_other(

@@ -105,10 +105,15 @@ class DrellYanConfig(Section):
     seed: Seed | None = None
 
 
+ShowerConfig = dict[Text, bool | int | float | Text] | Text
+"""Settings of Pythia, with which events are showered while they are read, or the name of a file of them (a card)."""
+
+
 class GenerateConfig(Section):
-    """Events that are made first, beside those of `samples`."""
+    """Events that are made first, beside those of `samples`, and how they are showered, if they are."""
 
     drellyan: DrellYanConfig
+    shower: ShowerConfig | None = None
 
 
 class SampleConfig(Section):
@@ -122,6 +127,10 @@ class SampleConfig(Section):
     cross_section: Positive | None = None
     systematics: tuple[Text, ...] = ()
     name: Text | None = None
+    weights_from: Text | list[Text] | tuple[()] = ()
+    shower: ShowerConfig | None = None
+    weight_names: tuple[Text, ...] = ()
+    reading: dict[Text, Any] = Field(default_factory=dict)
 
 
 class ObservableConfig(Section):
@@ -167,6 +176,14 @@ class ResolutionConfig(Section):
     phi: Range = (0.0, 0.0)
 
 
+class CorrectionConfig(Section):
+    """A correction in a file of correctionlib; see `columnminer.observe.maps.CorrectionMap`."""
+
+    file: Text
+    correction: Text
+    inputs: dict[Text, float | Text] = Field(default_factory=dict)
+
+
 class DetectorConfig(Section):
     """How particles are measured; see `columnminer.Detector`."""
 
@@ -174,7 +191,27 @@ class DetectorConfig(Section):
     met_noise: Range = (0.0, 0.0)
     pt_min: dict[Text, float] = Field(default_factory=dict)
     eta_max: dict[Text, float] = Field(default_factory=dict)
-    efficiencies: dict[Text, float | Text] = Field(default_factory=dict)
+    efficiencies: dict[Text, float | Text | CorrectionConfig] = Field(default_factory=dict)
+    tags: dict[Text, dict[Text, float | Text | CorrectionConfig]] = Field(default_factory=dict)
+
+
+class JetsConfig(Section):
+    """How jets are clustered; see `columnminer.Jets`."""
+
+    R: Positive = 0.4
+    pt_min: Annotated[float, Field(ge=0)] = 20.0
+    algorithm: Literal["anti-kt", "kt", "cambridge-aachen"] = "anti-kt"
+    eta_max: Positive | None = None
+    tag_radius: Positive = 0.3
+    tag_pt_min: Annotated[float, Field(ge=0)] = 5.0
+
+
+class IsolationConfig(Section):
+    """What isolated leptons and photons are, where jets are clustered; see `columnminer.Isolation`."""
+
+    R: Positive = 0.3
+    max_ratio: Annotated[float, Field(ge=0)] = 0.15
+    pt_min: Annotated[float, Field(ge=0)] = 10.0
 
 
 class SelectionConfig(Section):
@@ -185,6 +222,8 @@ class SelectionConfig(Section):
     cuts: tuple[Text | CutConfig, ...] = ()
     efficiencies: tuple[Text | EfficiencyConfig, ...] = ()
     detector: DetectorConfig | None = None
+    jets: JetsConfig | None = None
+    isolation: IsolationConfig | dict[Literal["e", "mu", "a"], IsolationConfig] | None = None
 
 
 class VariationConfig(Section):

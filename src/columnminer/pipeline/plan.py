@@ -131,7 +131,9 @@ class Plan:
             options = {"drellyan": generate.drellyan.model_dump(mode="json"), "seed": seed}
             needs.append(self._add("generate", "generate events", make, options))
             folder = self.folder / needs[-1].name
-            samples += [Sample(folder / steps.event_file(name), benchmark=name) for name in counts]
+            samples += [
+                Sample(folder / steps.event_file(name), benchmark=name, shower=self.parts.shower) for name in counts
+            ]
         return self._plan_store("events", "read events into a store", samples, needs)
 
     def _plan_store(self, name: str, title: str, samples: Sequence[Sample], needs: Sequence[Stage]) -> Stage:
@@ -146,12 +148,15 @@ class Plan:
             options={**options, "variations": varied} if varied else options,
             running=self.running,
         )
-        described = [
-            {**{k: v for k, v in vars(sample).items() if k != "paths"}, "files": [f.name for f in sample.files]}
-            for sample in samples
-        ]
+        described = []
+        for sample in samples:
+            described.append(sample.described())
+            described[-1]["files"] = [file.name for file in sample.files]
+            if sample.weights_from:
+                described[-1]["weights_from"] = [file.name for file in sample.weight_files if file]
         made_here = {self.folder / need.name for need in needs}
         files = [file for sample in samples for file in sample.files if file.parent not in made_here]
+        files += [file for sample in samples for file in sample.weight_files if file]
         key = {**options, "selection": selection.to_dict(), "samples": described}
         if varied:
             key["variations"] = {name: [side.to_dict() for side in sides] for name, sides in varied.items()}

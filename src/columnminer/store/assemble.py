@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import OutputExistsError
+from columnminer.formats.reader import Generated
 from columnminer.observe.cutflow import CutFlow
 from columnminer.store.normalisation import RawTotals, sample_factors
 from columnminer.store.partition import PartitionScheme
@@ -164,13 +165,16 @@ class _File:
 
     @property
     def totals(self) -> RawTotals:
+        generated = self.source.info.generated or Generated.total(part.generated for part in self.parts)
+        at_end = self.parts[-1].cross_section
         return RawTotals(
             file=str(self.source.path),
-            n_generated=sum(part.n_generated for part in self.parts),
-            sum_weights=math.fsum(part.sum_weights for part in self.parts),
-            sum_squared_weights=math.fsum(part.sum_squared_weights for part in self.parts),
-            cross_section=self.source.info.cross_section,
+            n_generated=generated.n_events,
+            sum_weights=generated.sum_weights,
+            sum_squared_weights=generated.sum_squared_weights,
+            cross_section=self.source.info.cross_section if at_end is None else at_end,
             weighting=self.source.info.weighting,
+            common=self.source.info.generated is not None,
         )
 
 

@@ -18,10 +18,15 @@ weights of the file sum to its cross section, also when the file was cut off aft
 asked for. Where the raw sum agrees with sigma to :math:`10^{-5}` (XSECUP is printed with about six digits) the factor
 is exactly 1. A `cross_section` given by the user takes the place of sigma in the second line, whatever the file says.
 
+Files that say what was generated for them (NanoAOD: ``genEventSumw``), and may hold a part of it, count with that.
+
 A sample of several files f is the average of their estimates, each with the fraction of the generated events that it
 brings; together with its k-factor K the weights of file f are multiplied with
 
 .. math:: K \, \frac{N_f}{\sum_g N_g} \, \text{factor}_f .
+
+Where all files say what was generated, their weights are in the same units, and have one factor
+:math:`K \sigma / \sum_f \sum_e w_e`, as is customary for NanoAOD.
 """
 
 from __future__ import annotations
@@ -60,6 +65,8 @@ class RawTotals:
         What it declares [pb].
     weighting : int or None
         Its IDWTUP.
+    common : bool
+        Whether its weights are in the units of those of the other files of the sample.
     """
 
     file: str
@@ -68,6 +75,7 @@ class RawTotals:
     sum_squared_weights: float
     cross_section: float | None = None
     weighting: int | None = None
+    common: bool = False
 
 
 def file_factor(totals: RawTotals, cross_section: float | None = None) -> float:
@@ -113,6 +121,14 @@ def sample_factors(
 ) -> list[float]:
     """Return what the raw weights of each file of a sample are multiplied with: normalisation, share, k-factor."""
     n_generated = sum(totals.n_generated for totals in files)
+    if files and all(totals.common for totals in files):
+        together = RawTotals(
+            file=files[0].file if len(files) == 1 else f"{files[0].file} and {len(files) - 1} more",
+            n_generated=n_generated,
+            sum_weights=math.fsum(totals.sum_weights for totals in files),
+            sum_squared_weights=math.fsum(totals.sum_squared_weights for totals in files),
+        )
+        return [k_factor * file_factor(together, cross_section)] * len(files)
     return [k_factor * (t.n_generated / max(n_generated, 1)) * file_factor(t, cross_section) for t in files]
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import zarr
 
 from columnminer.errors import OutputExistsError
+from columnminer.formats.reader import Generated
 from columnminer.store.arrays import write_arrays
 from columnminer.store.commit import read_json, staged, write_json
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONFIGURATION",
     "PartInfo",
+    "committed_part",
     "committed_parts",
     "discard_parts",
     "open_parts",
@@ -63,6 +65,8 @@ class PartInfo:
         Bytes of the file; known in the last part, else 0.
     sha256 : str
         Hash of the file, taken while streaming; known in the last part, else empty.
+    cross_section : float or None
+        What the file declares at its end [pb]; in the last part, if at all.
     """
 
     first_event: int
@@ -74,6 +78,12 @@ class PartInfo:
     last: bool = False
     size: int = 0
     sha256: str = ""
+    cross_section: float | None = None
+
+    @property
+    def generated(self) -> Generated:
+        """What was generated in its range."""
+        return Generated(self.n_generated, self.sum_weights, self.sum_squared_weights)
 
 
 def open_parts(folder: Path, configuration: Mapping[str, Any], *, resume: bool, replace: bool) -> Path:
@@ -176,19 +186,25 @@ def write_part(folder: Path, info: PartInfo, columns: Mapping[str, NDArray[Any]]
         return  # another task was first, with the same content
 
 
-def committed_parts(folder: Path) -> list[PartInfo]:
-    """Return the parts of one file that are there, in order, as far as they follow each other without a gap."""
+def committed_parts(folder: Path, position: int = 0) -> list[PartInfo]:
+    """Return the parts of one file from an event on, in order, as far as they follow each other without a gap."""
     parts: list[PartInfo] = []
-    position = 0
     while not (parts and parts[-1].last):
-        path = folder / f"{position:012d}"
-        if not path.is_dir():
+        info = committed_part(folder, position)
+        if info is None:
             break
-        attributes: dict[str, Any] = dict(zarr.open_group(str(path), mode="r").attrs)
-        info = PartInfo(**attributes)
         parts.append(info)
         position += info.n_generated
     return parts
+
+
+def committed_part(folder: Path, first_event: int) -> PartInfo | None:
+    """Return the part of one file that begins with this event, if it is there."""
+    path = folder / f"{first_event:012d}"
+    if not path.is_dir():
+        return None
+    attributes: dict[str, Any] = dict(zarr.open_group(str(path), mode="r").attrs)
+    return PartInfo(**attributes)
 
 
 def read_part(folder: Path, info: PartInfo, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:

@@ -1,91 +1,17 @@
-"""Samples: what a user says about event files (`Sample`), and what a store remembers of them (`SampleInfo`)."""
+"""What a store remembers (`SampleInfo`) of what a user said about event files (`Sample`)."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from columnminer.errors import InputError
+from columnminer.formats.samples import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-__all__ = ["FileInfo", "Sample", "SampleInfo", "fingerprint"]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Files of events made (or recorded) in the same way.
-
-    Attributes
-    ----------
-    paths
-        One file, or several. Their events are averaged, each file counting by the number of events generated in it.
-    benchmark : str or None
-        Benchmark at which the events were generated; their own weight (XWGTUP) belongs to it. Every signal sample has
-        one.
-    background : bool
-        Whether the process does not depend on the parameters: such events carry one weight, and are added after
-        morphing.
-    k_factor : float
-        Multiplies all weights.
-    systematics : tuple of str
-        Names of the systematic uncertainties of the set-up that act on this sample.
-    data : bool
-        Recorded events: they have no weights.
-    name : str
-        What to call the sample; empty takes the benchmark, or the name of the first file.
-    cross_section : float or None
-        Cross section [pb] at the sampling benchmark, of all generated events, overriding what the files say.
-
-    Raises
-    ------
-    InputError
-        If these contradict each other.
-    """
-
-    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-    benchmark: str | None = None
-    background: bool = False
-    k_factor: float = 1.0
-    systematics: str | Sequence[str] = ()
-    data: bool = False
-    name: str = ""
-    cross_section: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.files:
-            msg = "a sample needs at least one file"
-            raise InputError(msg)
-        systematics = (self.systematics,) if isinstance(self.systematics, str) else tuple(self.systematics)
-        object.__setattr__(self, "systematics", systematics)
-        object.__setattr__(self, "name", self.name or self.benchmark or self.files[0].name.partition(".")[0])
-        kinds = sum((self.benchmark is not None, self.background, self.data))
-        if kinds != 1:
-            msg = (
-                f"sample {self.name!r}: give exactly one of benchmark= (where the signal was generated), "
-                f"background=True and data=True"
-            )
-            raise InputError(msg)
-        if not self.k_factor > 0:
-            msg = f"sample {self.name!r}: k_factor must be positive, not {self.k_factor!r}"
-            raise InputError(msg)
-        if self.cross_section is not None and not self.cross_section > 0:
-            msg = f"sample {self.name!r}: cross_section must be positive [pb], not {self.cross_section!r}"
-            raise InputError(msg)
-        if self.data and (self.k_factor != 1.0 or self.systematics or self.cross_section is not None):
-            msg = f"sample {self.name!r}: recorded events have no k-factor, systematics or cross section"
-            raise InputError(msg)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files, also where a single one was given."""
-        given = [self.paths] if isinstance(self.paths, str | os.PathLike) else self.paths
-        return tuple(Path(path) for path in given)
+__all__ = ["FileInfo", "Sample", "SampleInfo"]
 
 
 @dataclass(frozen=True)
@@ -162,25 +88,3 @@ class SampleInfo:
         files = tuple(FileInfo(**f) for f in document["files"])
         lists = {k: tuple(document[k]) for k in ("systematics", "partition_counts")}
         return cls(**{**document, **lists, "files": files})
-
-
-def fingerprint(path: Path) -> str:
-    """Return a hash of the size, the first megabyte and the last 64 kB of a file: enough to tell event files apart.
-
-    The whole content is hashed while it is read; this is what can be known before.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            digest = hashlib.sha256(f"{size}\n".encode() + file.read(1 << 20))
-            file.seek(max(0, size - (1 << 16)))
-            digest.update(file.read())
-    except OSError as error:
-        msg = f"{path} cannot be read: {error.strerror or error}"
-        raise InputError(msg) from error
-    return digest.hexdigest()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from columnminer.errors import InputError
+from columnminer.formats.fingerprint import fingerprint
 from columnminer.formats.opening import open_reader
-from columnminer.store.samples import fingerprint
+from columnminer.generate.pythia import PythiaReader
 from columnminer.store.weightcolumns import WeightColumns
 from columnminer.streams import key
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from columnminer.formats.reader import SourceInfo
+    from columnminer.formats.pythia_card import Settings
+    from columnminer.formats.reader import Reader, SourceInfo
     from columnminer.model.setup import Setup
     from columnminer.store.samples import Sample
 
-__all__ = ["Source", "describe", "find_sources"]
+__all__ = ["Source", "describe", "find_sources", "open_source"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class Source:
         What the file says about itself.
     columns : WeightColumns
         Which of its weights are needed.
+    weights_from : Path or None
+        Absolute; the file that has the weights, if it is another one.
+    weights_fingerprint : str
+        Of the content of that.
     """
 
     position: int
@@ -51,16 +56,44 @@ class Source:
     fingerprint: str
     info: SourceInfo
     columns: WeightColumns
+    weights_from: Path | None = None
+    weights_fingerprint: str = ""
 
     @property
     def part_key(self) -> str:
         """Name of the folder of its parts: the same for the same content, read for the same weights."""
-        text = json.dumps([self.fingerprint, self.columns.raw])
+        borrowed = [self.weights_fingerprint] if self.weights_from else []
+        given = [list(self.sample.weight_names), dict(self.sample.reading)]
+        options = given if any(given) else []
+        shower = self.sample.described().get("shower")
+        options = options if shower is None else [shower]
+        text = json.dumps([self.fingerprint, self.columns.raw, *borrowed, *options], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def stream(self, seed: int, purpose: str) -> int:
         """Key of random numbers of the file: they belong to its content, wherever it lies and whatever beside it."""
         return key(seed, purpose, int(self.fingerprint[:16], 16))
+
+
+def open_source(path: Path, shower: Settings, seed: int = 0, *, digest: bool = False, **options: Any) -> Reader:
+    """Return the reader of a file of a sample, through a shower where it has one.
+
+    Parameters
+    ----------
+    path
+        File of events.
+    shower
+        As in `Sample`.
+    seed
+        Of the shower.
+    digest
+        Whether `Reader.content` is wanted.
+    **options
+        Of `open_reader`, where there is no shower.
+    """
+    if shower is None:
+        return open_reader(path, digest=digest, **options)
+    return PythiaReader(path, shower, seed=seed, digest=digest)
 
 
 def find_sources(samples: Sequence[Sample], setup: Setup) -> list[Source]:
@@ -88,15 +121,18 @@ def find_sources(samples: Sequence[Sample], setup: Setup) -> list[Source]:
     sources: list[Source] = []
     seen: dict[str, Path] = {}
     for position, sample in enumerate(samples):
-        for path in sample.files:
+        for path, weights_from in zip(sample.files, sample.weight_files, strict=True):
             identity = fingerprint(path)
             if identity in seen:
                 msg = f"{path} and {seen[identity]} hold the same events, which would count twice"
                 raise InputError(msg)
             seen[identity] = path
-            info = open_reader(path).info()
-            columns = WeightColumns.of(setup, sample, info, str(path))
-            sources.append(Source(position, sample, path.absolute(), identity, info, columns))
+            info = open_source(
+                path, sample.shower, weight_names=sample.weight_names, weights_from=weights_from, **sample.reading
+            ).info()
+            columns = WeightColumns.of(setup, sample, info, str(weights_from or path))
+            borrowed = (weights_from.absolute(), fingerprint(weights_from)) if weights_from else (None, "")
+            sources.append(Source(position, sample, path.absolute(), identity, info, columns, *borrowed))
     return sources
 
 
@@ -104,8 +140,7 @@ def describe(sources: Sequence[Source]) -> list[dict[str, Any]]:
     """Return what the configuration says about samples: no paths, as the same files may lie anywhere."""
     samples: dict[int, dict[str, Any]] = {}
     for source in sources:
-        described = dataclasses.asdict(source.sample)
-        del described["paths"]
-        files = samples.setdefault(source.position, {**described, "files": []})["files"]
-        files.append({"name": source.path.name, "fingerprint": source.fingerprint})
+        files = samples.setdefault(source.position, {**source.sample.described(), "files": []})["files"]
+        borrowed = {"weights_from": source.weights_fingerprint} if source.weights_from else {}
+        files.append({"name": source.path.name, "fingerprint": source.fingerprint, **borrowed})
     return list(samples.values())

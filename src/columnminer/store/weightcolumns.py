@@ -1,7 +1,8 @@
 """Which raw weight of a file feeds which weight of the store.
 
 The weight of an event itself (XWGTUP) belongs to the benchmark at which it was generated; the others are found by id,
-which is the name of the benchmark. Ids of varied scales or densities are found by the systematic uncertainties.
+which is the name of the benchmark, or says what the couplings are. Ids of varied scales or densities are found by the
+systematic uncertainties.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from columnminer.errors import FileFormatError, MissingError, UnknownNameError, did_you_mean
+from columnminer.model.labels import find_point
 from columnminer.model.systematics import NuisanceShift, SelectionVariation
 from columnminer.schema import NOMINAL
 from columnminer.store.weights import NuisanceColumn
@@ -65,7 +67,9 @@ class WeightColumns:
             msg = f"sample {sample.name!r}: no benchmark is called {sample.benchmark!r}.{known}"
             raise UnknownNameError(msg)
         own = set(setup.benchmark_names) if sample.background else {sample.benchmark}
-        benchmarks = tuple(NOMINAL if name in own else name for name in setup.benchmark_names)
+        benchmarks = tuple(
+            NOMINAL if name in own else _weight_at(name, setup, info, file) for name in setup.benchmark_names
+        )
         for name in benchmarks:
             if name not in info.weight_names:
                 have = ", ".join(info.weight_names[1:]) or "none but the nominal one"
@@ -122,6 +126,14 @@ class WeightColumns:
         return np.divide(raw[:, self.raw.index(varied)], central, out=np.zeros_like(central), where=central != 0)
 
 
+def _weight_at(benchmark: str, setup: Setup, info: SourceInfo, file: str) -> str:
+    """Return the id of the weight of a benchmark: its name, or that of the one that is called by its couplings."""
+    if benchmark in info.weight_names:
+        return benchmark
+    point = setup.benchmark_points[setup.benchmark_names.index(benchmark)]
+    return find_point(point, info.weight_names[1:], info.weight_descriptions, setup.space, file) or benchmark
+
+
 def nuisance_columns(setup: Setup, files: Sequence[WeightColumns]) -> tuple[NuisanceColumn, ...]:
     """Lay out the nuisance weights of a store: one or two columns for each nuisance parameter that changes weights."""
     shifts = {shift.parameter: shift for columns in files for shift in columns.shifts}
@@ -149,7 +161,9 @@ def raw_weights(batch: EventBatch, names: Sequence[str]) -> NDArray[np.float64]:
     FileFormatError
         If one is not a finite number; the message names the event and the weight.
     """
-    weights = batch.weights[:, [batch.weight_names.index(name) for name in names]]
+    weights = batch.weights
+    if batch.weight_names != tuple(names):
+        weights = weights[:, [batch.weight_names.index(name) for name in names]]
     finite = np.isfinite(weights)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]

@@ -60,8 +60,8 @@ def _within(ufunc: Callable[..., Any], domain: Callable[..., Any], x: Number) ->
 
 
 def _finite(ufunc: Callable[..., Any], x: Number) -> Number:
-    """Apply a rounding, which raises for NaN and infinity."""
-    return Number(ufunc(x.values), x.defined & np.isfinite(x.values))
+    """Apply a rounding to integers, which have no negative zero; it raises for NaN and infinity."""
+    return Number(ufunc(x.values) + 0.0, x.defined & np.isfinite(x.values))
 
 
 def _bounded(ufunc: Callable[..., Any], x: Number) -> Number:

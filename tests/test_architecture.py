@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows: the stream of imports, lazy names, and no way for text to run."""
+"""The rules of the house that no linter knows: the stream of imports, and lazy names."""
 
 from __future__ import annotations
 
@@ -54,24 +54,6 @@ def test_a_module_imports_only_from_above(path: Path) -> None:
             assert ORDER.index(parts[1]) <= place, f"{path.name} imports {name}, which comes after it"
     for name in imports(path, running=True):
         assert room(path) in HEAVY.get(name.split(".")[0], [room(path)]), f"{path.name} imports {name}"
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_no_text_runs_as_code(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            assert called not in {"eval", "exec", "compile", "__import__"}, f"{path.name}:{node.lineno}: {called}"
-            if called.endswith("torch.load") and room(path) == "learn" and path.name == "madminer_files.py":
-                given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-                assert given.get("weights_only") == "True", f"{path.name}:{node.lineno}: not weights_only"
-                continue
-            assert called not in {"torch.load", "pickle.load", "pickle.loads", "os.system"}, (
-                f"{path.name}:{node.lineno}"
-            )
-            for keyword in node.keywords:
-                flag = isinstance(keyword.value, ast.Constant) and keyword.value.value is True
-                assert not (flag and keyword.arg in {"shell", "allow_pickle"}), f"{path.name}:{node.lineno}"
 
 
 def test_every_name_users_type_exists() -> None:

@@ -185,9 +185,16 @@ def _sentence(error: ErrorDetails, root: yaml.Node | None, name: str, *, in_text
         known = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         message = f"{error['input']!r} is not known here.{did_you_mean(str(error['input']), known)}"
     elif error["type"] != "misplaced" and isinstance(error["input"], str | int | float | bool):
-        message = f"{message}, not {error['input']!r}"
+        message = f"{message}, not {_shown(error['input'])}"
     where = f" {path}:" if path else ""
     return f"{name}:{line}:{where} {message}" if in_text else f"{name}: {'.'.join(map(str, loc))}: {message}"
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python writes no integers of thousands of digits, but YAML makes them: 1:1:1:...
+        return "a number of thousands of digits"
 
 
 def _place(node: yaml.Node | None, loc: Sequence[int | str]) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import zlib
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ __all__ = ["MAGIC", "open_root", "opened", "readable", "reading", "tree_names"]
 
 MAGIC = b"root"
 """First bytes of a ROOT file."""
+
+_LOST: Any = (LookupError, TypeError, AttributeError, AssertionError, NameError, MemoryError)
+"""What uproot may stumble over in addition where headers of a file lead it anywhere."""
 
 
 @contextmanager
@@ -72,16 +76,23 @@ def readable(source: str, start: int | None = None, stop: int | None = None) -> 
     FileFormatError
         If the file breaks its format inside the block.
     """
+    with _translated(source, start, stop, _LOST):
+        yield
+
+
+@contextmanager
+def _translated(source: str, start: int | None, stop: int | None, further: Any = ()) -> Iterator[None]:
     from cramjam import DecompressionError  # noqa: PLC0415 - as uproot, which brings it
     from uproot.deserialization import DeserializationError  # noqa: PLC0415 - takes half a second
 
-    damage: Any = (DeserializationError, DecompressionError, zlib.error, struct.error, EOFError)
+    damage: Any = (DeserializationError, DecompressionError, zlib.error, struct.error, EOFError, *further)
     try:
         yield
     except ColumnMinerError:
         raise
     except (*damage, OSError, RuntimeError, ValueError, OverflowError) as error:
-        if isinstance(error, OSError) and not str(error).startswith("expected Chunk"):  # uproot: beyond the end
+        lost = isinstance(error, OSError) and error.errno == errno.EINVAL  # a place that no file has
+        if isinstance(error, OSError) and not lost and not str(error).startswith("expected Chunk"):  # beyond the end
             raise
         events = "" if start is None or stop is None else f", events {start} to {stop - 1} (counted from 0)"
         reason = " ".join(str(error).split())[:300]
@@ -93,13 +104,15 @@ def readable(source: str, start: int | None = None, stop: int | None = None) -> 
 def reading(batch: EventBatch) -> Iterator[None]:
     """Do as `readable` if the columns of the batch are read from a ROOT file when they are used.
 
+    Mistakes that only code makes stay what they are, since observables may be functions of the user.
+
     Raises
     ------
     FileFormatError
         If a column that is used inside the block is damaged.
     """
     if "@events_factory" in batch.events.attrs:
-        with readable(batch.source, batch.first_event, batch.first_event + len(batch)):
+        with _translated(batch.source, batch.first_event, batch.first_event + len(batch)):
             yield
     else:
         yield

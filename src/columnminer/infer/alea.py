@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -21,7 +22,7 @@ from columnminer.infer.alea_document import Document, read_document
 from columnminer.infer.alea_sources import TemplateFiles, placed, term_sources
 from columnminer.infer.template_model import TemplateModel
 from columnminer.infer.templates import TemplateLikelihood
-from columnminer.model.checks import entries
+from columnminer.model.checks import entries, number
 from columnminer.model.conditional import ConditionalParameter
 from columnminer.model.parameters import Parameter
 
@@ -143,7 +144,7 @@ def _nominal(document: Document, given: Mapping[str, float]) -> dict[str, Any]:
     for name, value in nominal.items():
         if isinstance(value, dict):
             on = document.parameters[name].get("conditioning_parameter_name")
-            if on not in nominal or nominal[on] not in value:
+            if not isinstance(on, str) or not isinstance(nominal.get(on), Hashable) or nominal[on] not in value:
                 where = f"{document.where}: parameter_definition.{name}"
                 msg = f"{where}: nominal_value has no entry for {on} = {nominal.get(str(on))!r}"
                 raise FileFormatError(msg)
@@ -163,8 +164,8 @@ def _parameter(document: Document, name: str, nominal: Mapping[str, Any]) -> Par
         on = keys.pop("conditioning_parameter_name", None)
         if on is None:
             return Parameter(name, **_properties({**keys, "nominal_value": nominal[name]}))
-        if on not in nominal:
-            msg = f"conditioning_parameter_name: there is no parameter {on!r}.{did_you_mean(on, nominal)}"
+        if not isinstance(on, str) or on not in nominal:
+            msg = f"conditioning_parameter_name: there is no parameter {on!r}.{did_you_mean(str(on), nominal)}"
             raise InputError(msg)
         cases = [set(value) for value in keys.values() if isinstance(value, dict)]
         if not cases or any(case != cases[0] for case in cases):
@@ -202,7 +203,8 @@ def _properties(keys: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(uncertainty, str) or not made["nominal"]:
             msg = "a relative uncertainty is a number, of a nominal value that is not zero"
             raise InputError(msg)
-        uncertainty = uncertainty * abs(made["nominal"])
+        nominal = number(made["nominal"], "nominal_value")
+        uncertainty = number(uncertainty, "uncertainty") * abs(nominal)
     if uncertainty is not None:
         made["constraint"] = uncertainty
     return made

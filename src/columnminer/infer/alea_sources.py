@@ -247,7 +247,7 @@ def term_sources(
         axes[name] = _union([*(_support(shape) for *_, grid in made for shape in grid), axes[name]])
     sources = []
     for source, shapes, counts, grid in made:
-        with placed(source.where):
+        with placed(source.where), np.errstate(over="ignore"):  # what is infinite is refused by the source
             probability = [_in_bins(shape, axes, term, looked_up=spectral) for shape in grid]
             bins = tuple(len(edges) - 1 for edges in axes.values())
             sources.append(

@@ -14,7 +14,7 @@ import numpy as np
 import pyhf
 from pyhf import exceptions
 
-from columnminer.errors import FileFormatError, InputError, UnknownNameError, did_you_mean
+from columnminer.errors import ColumnMinerError, FileFormatError, InputError, UnknownNameError, did_you_mean
 from columnminer.infer.likelihood import Likelihood, Params
 from columnminer.infer.pyhf_auxiliary import AuxiliaryMeasurements
 from columnminer.infer.pyhf_modifiers import OURS, pyhf_modifier_set
@@ -39,7 +39,14 @@ _REFUSALS = (
     *(exceptions.InvalidSpecification, exceptions.InvalidModel, exceptions.InvalidModifier),
     *(exceptions.InvalidMeasurement, exceptions.InvalidNameReuse, exceptions.Unsupported),
     *(jsonpatch.JsonPatchException, jsonpatch.JsonPointerException),
-    *(AssertionError, AttributeError, LookupError, TypeError, ValueError),  # where pyhf takes things for granted
+    *(
+        AssertionError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        OverflowError,
+    ),  # where pyhf takes things for granted
 )
 """What pyhf raises when it makes a model of a document that is not right."""
 
@@ -180,10 +187,15 @@ class PyhfLikelihood(Likelihood):
             pyhf.schema.validate(_standard(model.spec), "model.json")  # patches may have broken it
         except _REFUSALS as error:
             raise _refusal(source, error) from error
-        likelihood = cls(model, modifier_set=modifiers, parameters=parameters)
+        try:
+            likelihood = cls(model, modifier_set=modifiers, parameters=parameters)
+        except ColumnMinerError:
+            raise
+        except _REFUSALS as error:
+            raise _refusal(source, error) from error
         try:
             return likelihood.with_data(space.observations)
-        except (InputError, UnknownNameError) as error:
+        except (InputError, UnknownNameError, OverflowError) as error:
             msg = f"{source}: observations: {error}"
             raise FileFormatError(msg) from error
 
@@ -296,7 +308,7 @@ class PyhfLikelihood(Likelihood):
 def _read(path: str | Path) -> Mapping[str, Any]:
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         msg = f"{path}: this is no JSON: {error}"
         raise FileFormatError(msg) from error
     if not isinstance(document, Mapping):

@@ -19,6 +19,8 @@ import h5py
 import numpy as np
 
 from columnminer.errors import FileFormatError, InputError, UnknownNameError, did_you_mean
+from columnminer.formats.hdf5 import opened_hdf5
+from columnminer.formats.root import opened, readable
 
 if TYPE_CHECKING:
     import os
@@ -163,8 +165,8 @@ def read_histogram(path: str | os.PathLike[str], name: str | None = None) -> His
         msg = f"{path}: {error}"
         raise UnknownNameError(msg) from error
     except InputError as error:
-        msg = f"{path}: {error}"
-        raise FileFormatError(msg) from error
+        said = str(error)
+        raise FileFormatError(said if said.startswith(str(path)) else f"{path}: {said}") from error
     msg = f"{path}: this is neither an HDF5 nor a ROOT file"
     raise FileFormatError(msg)
 
@@ -195,33 +197,25 @@ def write_histograms(path: str | os.PathLike[str], histograms: Mapping[str, Any]
 
 
 def _read_hdf5(path: Path, name: str | None) -> Histogram:
-    try:
-        with h5py.File(path, "r") as file:
-            bins, templates = file.get("bins"), file.get("templates")
-            if not isinstance(bins, h5py.Group) or not isinstance(templates, h5py.Group):
-                msg = "the groups 'bins' and 'templates' of a template file are missing"
-                raise FileFormatError(msg)
-            axes = [bins.get(str(i)) for i in range(len(bins))]
-            if any(not isinstance(axis, h5py.Dataset) for axis in axes):
-                msg = f"the axes in 'bins' must be called 0, 1, ..., not {', '.join(bins)}"
-                raise FileFormatError(msg)
-            names = [str(axis.attrs.get("name", "")) for axis in axes]
-            contents = templates[_named(name, list(templates))]
-            if not isinstance(contents, h5py.Dataset):
-                msg = f"'templates/{name}' is no array"
-                raise FileFormatError(msg)
-            return Histogram(tuple(names), tuple(axis[()] for axis in axes), contents[()])
-    except (OSError, KeyError) as error:
-        if isinstance(error, UnknownNameError):
-            raise
-        msg = f"this HDF5 file cannot be read: {error}"
-        raise FileFormatError(msg) from error
+    with opened_hdf5(path) as file:
+        bins, templates = file.get("bins"), file.get("templates")
+        if not isinstance(bins, h5py.Group) or not isinstance(templates, h5py.Group):
+            msg = "the groups 'bins' and 'templates' of a template file are missing"
+            raise FileFormatError(msg)
+        axes = [bins.get(str(i)) for i in range(len(bins))]
+        if any(not isinstance(axis, h5py.Dataset) for axis in axes):
+            msg = f"the axes in 'bins' must be called 0, 1, ..., not {', '.join(bins)}"
+            raise FileFormatError(msg)
+        names = [str(axis.attrs.get("name", "")) for axis in axes]
+        contents = templates[_named(name, list(templates))]
+        if not isinstance(contents, h5py.Dataset):
+            msg = f"'templates/{name}' is no array"
+            raise FileFormatError(msg)
+        return Histogram(tuple(names), tuple(axis[()] for axis in axes), contents[()])
 
 
 def _read_root(path: Path, name: str | None) -> Histogram:
-    import uproot  # noqa: PLC0415 - slow to import, and needed for ROOT files alone
-
-    with uproot.open(path) as file:
+    with opened(str(path)) as file, readable(str(path)):
         known = [key for key, kind in file.classnames(cycle=False).items() if kind.startswith(("TH1", "TH2", "TH3"))]
         return Histogram.of(file[_named(name, known)])
 

@@ -7,12 +7,14 @@ the running program, are refused.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import string
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from columnminer.errors import InputError, UnknownNameError, did_you_mean
+from columnminer.model.checks import text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +37,7 @@ def fill_name(pattern: str, values: Mapping[str, Any]) -> str:
         If a field names no parameter among `values`.
     """
     made = []
+    text(pattern, "a name with fields")
     try:
         pieces = list(string.Formatter().parse(pattern))
     except ValueError as error:
@@ -78,7 +81,8 @@ def find_file(name: str, folders: Sequence[Path]) -> Path:
     """
     tried = [Path(name)] if Path(name).is_absolute() else [folder / name for folder in folders]
     for path in tried:
-        if path.is_file():
-            return path
+        with contextlib.suppress(OSError):  # a name that no file system takes is the name of no file
+            if path.is_file():
+                return path
     msg = f"there is no file {name!r}; it was looked for in {', '.join(str(p.parent) for p in tried)}"
     raise InputError(msg)

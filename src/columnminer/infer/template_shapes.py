@@ -15,7 +15,7 @@ import numpy as np
 
 from columnminer.errors import FileFormatError, InputError
 from columnminer.infer.template_files import Histogram, bin_volumes
-from columnminer.model.checks import entries, floats, pair
+from columnminer.model.checks import entries, floats, number, pair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,7 +88,7 @@ def read_spectrum(path: Path) -> Spectrum:
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         msg = f"{path}: this is no spectrum in JSON: {error}"
         raise FileFormatError(msg) from error
     keys = entries(document, f"spectrum {path}", required=("coordinate_system", "map"), optional=("description",))
@@ -161,7 +161,7 @@ def sliced(histogram: Histogram, slices: Sequence[Mapping[str, Any]]) -> Histogr
         edges = histogram.edges[axis]
         first, last = 0, len(edges) - 2
         if cut.get("slice_axis_limits") is not None:
-            low, high = pair(cut["slice_axis_limits"], "slice_axis_limits")
+            low, high = (number(limit, "slice_axis_limits") for limit in pair(cut["slice_axis_limits"], "limits"))
             if not low <= high or high < edges[0] or low > edges[-1]:
                 msg = f"slice_axis_limits ({low}, {high}) leave nothing of axis {histogram.names[axis]!r}"
                 raise InputError(msg)

@@ -424,7 +424,7 @@ class Estimator(ABC):
             estimator = kind(**document["settings"], device=device)
             network = estimator._saved_network(document, tensors)  # noqa: SLF001 - one of our own
             estimator._fit = Fit.read(document, tensors, network)  # noqa: SLF001
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
             msg = f"{folder}: the estimator is damaged: {error}"
             raise FileFormatError(msg) from error
         return estimator

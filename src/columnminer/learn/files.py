@@ -66,7 +66,7 @@ def read_estimator(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor
     try:
         document = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
         tensors = load_file(folder / _WEIGHTS)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         msg = f"{folder}: no estimator can be read here: {error}"
         raise FileFormatError(msg) from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:

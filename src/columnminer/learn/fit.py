@@ -88,9 +88,13 @@ class Fit:
 
         Raises
         ------
-        KeyError, TypeError, RuntimeError
-            If something is missing or does not fit.
+        KeyError, TypeError, ValueError, RuntimeError
+            If something is missing, does not fit, or is not finite.
         """
+        for name, tensor in tensors.items():
+            if not torch.isfinite(tensor).all():
+                msg = f"{name} holds numbers that are not finite"
+                raise ValueError(msg)
         network.load_state_dict(_group(tensors, "network."))
         names = {name.split(".")[1] for name in tensors if name.startswith("scaling.")}
         scalings = {

@@ -46,8 +46,12 @@ def number(value: object, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         msg = f"{what} must be a number, not {_shown(value)}"
         raise InputError(msg)
-    if not math.isfinite(value):
-        msg = f"{what} must be finite, not {value}"
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # integers of JSON have no limit
+        finite = False
+    if not finite:
+        msg = f"{what} must be finite, not {_shown(value)}"
         raise InputError(msg)
     return float(value) + 0.0  # -0.0 and 0.0 are one value, and must have one hash
 
@@ -97,7 +101,7 @@ def floats(values: object, what: str) -> NDArray[np.float64]:
     """Return numbers as a new float64 array, or raise InputError."""
     try:
         return np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # integers of JSON have no limit
         msg = f"{what}: these are not numbers, or not all rows are of one length: {_shown(values)}"
         raise InputError(msg) from None
 

@@ -31,6 +31,9 @@ __all__ = [
     "vertex_components",
 ]
 
+_HIGHEST_POWER = 1000
+"""Far beyond any theory; powers up to the highest are computed one by one."""
+
 
 def find_components(
     space: ParameterSpace,
@@ -195,10 +198,10 @@ def checked_components(components: ArrayLike, space: ParameterSpace) -> NDArray[
     if values.ndim != 2 or values.shape[1] != len(space) or len(values) == 0:
         msg = f"morphing components of shape {values.shape} do not fit {len(space)} parameters: (n_components, n_par)"
         raise InputError(msg)
-    powers = values.astype(np.int64)
-    if (powers != values).any() or powers.min() < 0:
-        msg = "morphing components are powers: non-negative integers"
+    if not ((values >= 0) & (values <= _HIGHEST_POWER) & (values % 1 == 0)).all():
+        msg = f"morphing components are powers: non-negative integers, at most {_HIGHEST_POWER}"
         raise InputError(msg)
+    powers = values.astype(np.int64)
     different, counts = np.unique(powers, axis=0, return_counts=True)
     if len(different) < len(powers):
         msg = f"morphing component {different[counts.argmax()].tolist()} is given twice"

@@ -55,8 +55,9 @@ class ConditionalParameter:
         InputError
             If nothing is given for it.
         """
-        if float(value) not in self.values:
+        value = number(value, f"{self.on}, on which {self.name!r} depends,")
+        if value not in self.values:
             known = ", ".join(f"{v:g}" for v in sorted(self.values))
             msg = f"parameter {self.name!r} is not defined at {self.on} = {value:g}, only at {known}"
             raise InputError(msg)
-        return Parameter(self.name, **self.values[float(value)])
+        return Parameter(self.name, **self.values[value])

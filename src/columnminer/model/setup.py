@@ -406,7 +406,7 @@ class Setup:
         """
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             msg = f"{path}: this is no JSON: {error}"
             raise FileFormatError(msg) from error
         return cls.from_dict(document, str(path))

@@ -53,7 +53,7 @@ class LuminosityMask:
         except OSError as error:
             msg = f"cannot read the luminosity mask {str(path)!r}: {error.strerror or error}"
             raise InputError(msg) from error
-        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             msg = f'{path}: this is no luminosity mask, {{"run": [[first, last], ...]}}: {error}'
             raise FileFormatError(msg) from error
 

@@ -98,7 +98,7 @@ class Job:
             content = json.loads(record.read_text(encoding="utf-8"))
             tasks = tuple(Task(tuple(task["command"]), Path(task["output"])) for task in content["tasks"])
             return cls(record.with_suffix(""), content["system"], tasks, content["redo"], content["number"])
-        except (ValueError, KeyError, TypeError) as reason:
+        except (ValueError, LookupError, TypeError, RecursionError) as reason:
             msg = f"{record} is no record of a job: {reason}"
             raise FileFormatError(msg) from reason
 

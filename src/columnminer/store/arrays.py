@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
+from columnminer.errors import ColumnMinerError, FileFormatError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["CHUNK", "TableWriter", "write_arrays"]
+__all__ = ["CHUNK", "TableWriter", "intact", "write_arrays"]
 
 CHUNK = 65_536
 """Rows in a chunk: some MB, so that a chunk is one efficient read, and one object on an object store."""
+
+_DAMAGE = (FileNotFoundError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+_DAMAGE_OF_CHUNKS = (RuntimeError, SystemError, MemoryError)
+
+
+@contextmanager
+def intact(what: str) -> Iterator[None]:
+    """Turn what zarr lets out, where a group is missing or was tampered with, into an error that begins with `what`.
+
+    Raises
+    ------
+    FileFormatError
+        If what is read inside the block is missing or damaged.
+    """
+    try:
+        yield
+    except ColumnMinerError:
+        raise
+    except (*_DAMAGE, *_DAMAGE_OF_CHUNKS) as error:
+        reason = " ".join(str(error).split())[:300]
+        msg = f"{what}: no Zarr group is there, or a damaged one: {type(error).__name__}: {reason}"
+        raise FileFormatError(msg) from error
 
 
 def create_array(group: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any:

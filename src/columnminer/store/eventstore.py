@@ -14,6 +14,7 @@ import zarr
 
 from columnminer.errors import FileFormatError, InputError, MissingError, UnknownNameError, did_you_mean
 from columnminer.model.setup import Setup
+from columnminer.store.arrays import intact
 from columnminer.store.mixing import MIXINGS, balance, mixing_scales, require_complete
 from columnminer.store.partition import PARTITIONS, partition_code
 from columnminer.store.samples import SampleInfo
@@ -39,6 +40,9 @@ BLOCK = 65_536
 
 _SMALL = 2**23
 """Bytes of an array up to which it is kept in memory once it was read."""
+
+_PARTS = {"setup": dict, "samples": list, "nuisances": list, "observables": list, "configuration": dict, "hash": str}
+_ARRAYS = ("observables", "weights", "sample", "partition")
 
 
 class EventStore:
@@ -72,28 +76,40 @@ class EventStore:
 
     def __init__(self, path: str | os.PathLike[str], *, mixing: Mixing | None = None) -> None:
         self.path = Path(path)
-        try:
+        with intact(f"{self.path} is not an event store"):
             group = zarr.open_group(str(self.path), mode="r", zarr_format=3)
-        except (FileNotFoundError, ValueError) as error:
-            msg = f"{self.path} is not an event store: no Zarr group is there"
-            raise FileFormatError(msg) from error
+            arrays: dict[str, Any] = {str(name): array for name, array in group.arrays()}
         self.attributes: Mapping[str, Any] = dict(group.attrs)
         if self.attributes.get("format") != EVENTS_FORMAT:
             msg = f"{self.path} is not an event store: its format is {self.attributes.get('format')!r}"
             raise FileFormatError(msg)
-        if self.attributes["format_version"] > FORMAT_VERSION:
+        version = self.attributes.get("format_version")
+        if not isinstance(version, int) or version > FORMAT_VERSION:
             msg = (
-                f"{self.path} has format version {self.attributes['format_version']}, but this columnminer reads up to "
+                f"{self.path} has format version {version!r}, but this columnminer reads up to "
                 f"{FORMAT_VERSION}: update columnminer"
             )
             raise FileFormatError(msg)
-        self._arrays: dict[str, Any] = {name: array for name, array in group.arrays()}  # noqa: C416 (zarr is untyped)
+        self._arrays = arrays
+        self._require_parts()
         self._moments: dict[Any, Moments] = {}
         self._held: dict[str, NDArray[Any]] = {}
         self.mixing: Mixing = mixing or self.attributes["configuration"].get("mixing", "fractions")
         if self.mixing not in MIXINGS:
             msg = f"mixing must be one of {', '.join(MIXINGS)}, not {self.mixing!r}"
             raise InputError(msg)
+
+    def _require_parts(self) -> None:
+        """Refuse a store whose documents lack what every store has, or have something else in its place."""
+        for name, kind in _PARTS.items():
+            if not isinstance(self.attributes.get(name), kind):
+                msg = f"{self.path}: this event store is damaged: its {name!r} is missing, or of another kind"
+                raise FileFormatError(msg)
+        rows = {name: array.shape[:1] for name, array in self._arrays.items()}
+        missing = sorted(set(_ARRAYS) - set(rows))
+        if missing or len(set(rows.values())) > 1:
+            msg = f"{self.path}: this event store is damaged: its arrays have {rows} rows, {missing} are missing"
+            raise FileFormatError(msg)
 
     # What is in it -----------------------------------------------------------------------------------------------
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import h5py
 import numpy as np
 
 from columnminer.errors import ColumnMinerWarning, FileFormatError
+from columnminer.formats.hdf5 import opened_hdf5
 from columnminer.model.differences import FiniteDifferences
 from columnminer.model.parameters import Benchmark, Coupling, ParameterSpace
 from columnminer.model.setup import Setup
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
+    import h5py
     from numpy.typing import NDArray
 
     from columnminer.model.systematics import Systematic
@@ -321,14 +322,7 @@ def _nuisance_parameters(file: h5py.File) -> list[NuisanceNames]:
 @contextlib.contextmanager
 def _open(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Open a MadMiner file; what is not there turns into a FileFormatError."""
-    try:
-        file = h5py.File(path, "r")
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        msg = f"{path} is no HDF5 file: {error}"
-        raise FileFormatError(msg) from error
-    with file:
+    with opened_hdf5(path) as file:
         for name in ("parameters/names", "benchmarks/names", "benchmarks/values"):
             if name not in file:
                 msg = f"{path} is no MadMiner file: it has no {name!r}"

@@ -13,7 +13,7 @@ import numpy as np
 import zarr
 
 from columnminer.errors import FileFormatError, InputError, UnknownNameError, did_you_mean
-from columnminer.store.arrays import TableWriter
+from columnminer.store.arrays import TableWriter, intact
 from columnminer.store.commit import staged
 
 if TYPE_CHECKING:
@@ -52,19 +52,21 @@ class SampleStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        try:
+        with intact(f"{self.path} is not a sample store"):
             group = zarr.open_group(str(self.path), mode="r", zarr_format=3)
-        except (FileNotFoundError, ValueError) as error:
-            msg = f"{self.path} is not a sample store: no Zarr group is there"
-            raise FileFormatError(msg) from error
+            arrays: dict[str, Any] = {str(name): array for name, array in group.arrays()}
         attributes: dict[str, Any] = dict(group.attrs)
         if attributes.get("format") != SAMPLES_FORMAT:
             msg = f"{self.path} is not a sample store: its format is {attributes.get('format')!r}"
             raise FileFormatError(msg)
-        if attributes["format_version"] > FORMAT_VERSION:
-            msg = f"{self.path} has format version {attributes['format_version']}: update columnminer to read it"
+        version = attributes.get("format_version")
+        if not isinstance(version, int) or version > FORMAT_VERSION:
+            msg = f"{self.path} has format version {version!r}: update columnminer to read it"
             raise FileFormatError(msg)
-        self._arrays: dict[str, Any] = {str(name): array for name, array in group.arrays()}
+        if not isinstance(attributes.get("samples"), dict):
+            msg = f"{self.path}: this sample store is damaged: it does not say what is in it"
+            raise FileFormatError(msg)
+        self._arrays = arrays
         self.attributes: dict[str, Any] = attributes["samples"]
 
     @classmethod

@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 
 from columnminer.errors import FileFormatError, InputError
+from columnminer.formats.hdf5 import opened_hdf5
 from columnminer.infer.events import Events
 from columnminer.infer.template_model import ANCILLARY, TemplateModel
 
@@ -271,14 +272,13 @@ def written(path: Path) -> Iterator[h5py.File]:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """Yield an HDF5 file to read; `FileFormatError` if it is none."""
+    """Yield an HDF5 file to read; `FileFormatError` if it is none, or is not there."""
     try:
-        file = h5py.File(path, "r")
-    except OSError as reason:
+        with opened_hdf5(path) as file:
+            yield file
+    except FileNotFoundError as reason:
         msg = f"{path}: is no HDF5 file that can be read: {reason}"
         raise FileFormatError(msg) from reason
-    with file:
-        yield file
 
 
 def attribute(thing: Any, name: str, kind: type) -> Any:

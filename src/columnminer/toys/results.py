@@ -18,7 +18,7 @@ import numpy as np
 import zarr
 
 from columnminer.errors import FileFormatError, InputError, MissingError, UnknownNameError, did_you_mean
-from columnminer.store.arrays import TableWriter
+from columnminer.store.arrays import TableWriter, intact
 from columnminer.store.commit import staged
 
 if TYPE_CHECKING:
@@ -258,6 +258,10 @@ def publish_results(
     return CampaignResults(out)
 
 
+_MOST_POINTS = 10**6
+"""As many as their folders' names of six digits tell apart."""
+
+
 class CampaignResults(Sequence[PointResult]):
     """Results of a campaign at rest: a sequence of `PointResult`, each read when it is asked for.
 
@@ -274,17 +278,18 @@ class CampaignResults(Sequence[PointResult]):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        try:
+        with intact(f"{self.path}: is no store of toys"):
             self.attributes: dict[str, Any] = dict(zarr.open_group(str(self.path), mode="r").attrs)
-        except (FileNotFoundError, zarr.errors.BaseZarrError, ValueError) as reason:
-            msg = f"{self.path}: is no store of toys: no Zarr group is there"
-            raise FileFormatError(msg) from reason
         if self.attributes.get("format") != TOYS_FORMAT:
             msg = f"{self.path}: is no store of toys: its 'format' is not {TOYS_FORMAT!r}"
             raise FileFormatError(msg)
         if self.attributes.get("format_version") != FORMAT_VERSION:
             version = self.attributes.get("format_version")
             msg = f"{self.path}: format_version {version!r} is not {FORMAT_VERSION}, which is read here"
+            raise FileFormatError(msg)
+        n_points = self.attributes.get("n_points")
+        if not isinstance(n_points, int) or not 0 <= n_points <= _MOST_POINTS:
+            msg = f"{self.path}: this store of toys is damaged: it has {n_points!r:.60} points"
             raise FileFormatError(msg)
 
     def __len__(self) -> int:
@@ -308,9 +313,10 @@ class CampaignResults(Sequence[PointResult]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         number = range(len(self))[index]
-        group: Any = zarr.open_group(str(self.path / f"{number:06d}"), mode="r")
-        description = PointDescription.from_dict(group.attrs["point"])
-        return _result(description, {name: np.asarray(group[name][...]) for name in columns_of(description)})
+        with intact(f"{self.path}: point {number} cannot be read"):
+            group: Any = zarr.open_group(str(self.path / f"{number:06d}"), mode="r")
+            description = PointDescription.from_dict(group.attrs["point"])
+            return _result(description, {name: np.asarray(group[name][...]) for name in columns_of(description)})
 
     def at(self, **values: float) -> list[PointResult]:
         """Return the points with these true or nominal values (or ``poi_expectation``).

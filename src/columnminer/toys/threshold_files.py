@@ -59,7 +59,7 @@ def read_thresholds(path: Path | str, *, kind: Kind | None = None, dof: int | No
     """Read thresholds in either layout; see `NeymanThresholds.from_json`."""
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         msg = f"{path} is no JSON file: {error}"
         raise FileFormatError(msg) from error
     if not isinstance(document, Mapping) or not document:
@@ -69,7 +69,7 @@ def read_thresholds(path: Path | str, *, kind: Kind | None = None, dof: int | No
         if document.get("format") != _FORMAT:
             return _from_alea(document, kind or "central", 1 if dof is None else dof)
         found = _from_document(document)
-    except (InputError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (InputError, LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         problem = f"{error.args[0]!r} is missing" if type(error) is KeyError else str(error)
         msg = f"{path} holds no thresholds as columnminer or alea writes them: {problem}"
         raise FileFormatError(msg) from error

@@ -116,10 +116,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def notebooks(session: nox.Session) -> None:
-    """Execute every notebook from top to bottom in a folder of its own."""
+    """Execute every notebook, or those given behind `--`, from top to bottom; the files stay as they are."""
     install(session, "notebooks")
-    folder = Path(session.create_tmp())
-    for notebook in sorted(Path("notebooks").glob("*.ipynb")):
-        target = folder / notebook.name
-        target.write_bytes(notebook.read_bytes())
-        session.run("jupyter", "execute", str(target), "--timeout=180")
+    for notebook in session.posargs or sorted(map(str, Path("notebooks").glob("*.ipynb"))):
+        session.run("jupyter", "execute", notebook, "--timeout=180")

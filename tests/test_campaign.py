@@ -5,6 +5,8 @@ Counterparts of what alea tests of its submitter's arguments and of its utilitie
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from analytic_likelihoods import OnOff
@@ -419,3 +421,12 @@ def test_arguments_of_aleas_runner_have_their_counterparts():
     assert (settings.level, settings.kind, settings.roots, settings.dof) == (0.95, "upper", "extremal", 1)
     assert (settings.toy_data, settings.toy_data_file, settings.output_file) == ("read", "t.h5", "o.h5")
     assert (settings.seed, settings.threshold, settings.metadata) == (0, "l.json", {"a": 1})
+
+
+def test_paths_may_be_paths():
+    folder = Path(__file__).parent / "data" / "alea"
+    configs, templates = folder / "configs", folder / "templates"
+    settings = {"n_toys": 3, "to_vary": {"signal_rate_multiplier": [1.0]}}
+    campaign = cm.Campaign(configs / "search.yaml", "signal_rate_multiplier", template_folder=templates, **settings)
+    assert len(campaign.points()) == 1
+    assert campaign.config.template_folder == str(templates)

@@ -7,6 +7,7 @@ it is checked before the first toy is made.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ from columnminer.toys.plan import check_toy_files, plan_point
 from columnminer.toys.settings import CampaignConfig, PointSettings, from_alea_names
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping, Sequence
 
     from columnminer.toys.plan import Point
@@ -66,8 +66,9 @@ class Campaign:
         if callable(settings.get("threshold")):
             self.threshold_function = settings.pop("threshold")
         given = model if isinstance(model, Likelihood) else None
-        said = None if given is not None else model if not hasattr(model, "__fspath__") else str(model)
-        config = check_values({"model": said, "poi": poi, **settings}, CampaignConfig, "campaign")
+        said = {"model": None if given is not None else model, "poi": poi, **settings}
+        paths = {key: os.fspath(value) for key, value in said.items() if isinstance(value, os.PathLike)}
+        config = check_values(said | paths, CampaignConfig, "campaign")
         self._set(config, given, Path(folder) if folder is not None else Path(), "campaign")
 
     def _set(self, config: CampaignConfig, given: Likelihood | None, folder: Path, name: str) -> None:

@@ -242,6 +242,8 @@ def test_a_process_that_cannot_be_made_says_why(madgraph: cm.MadGraph, cards: di
     with pytest.raises(GeneratorError, match=r"(?s)MadGraph, generate: .*interrupted with error"):
         madgraph.run(**options)
     assert not (tmp_path / "process" / "columnminer" / "process").exists()
+    # What its debug file says, which goes with the temporary folder, is in the log.
+    assert "what it did last" in (tmp_path / "process" / "columnminer" / "logs" / "generate.log").read_text()
     behave(tmp_path / "mg5", {})
     assert len(madgraph.run(**options).runs) == 1
 

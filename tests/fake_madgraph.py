@@ -34,6 +34,8 @@ def misbehave(what, moment, target=""):
         say('Command "launch" interrupted with error:')
         say("MadGraph5Error : A compilation Error occurs when trying to compile")
         say("Please report this bug on https://bugs.launchpad.net/mg5amcnlo")
+        with open("MG5_debug", "w") as file:
+            file.write("what it did last\\n")
         sys.exit(0)
     if what == moment + ":die":
         os.kill(os.getpid(), signal.SIGKILL)

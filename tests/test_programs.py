@@ -94,7 +94,13 @@ def test_logs_are_followed() -> None:
     for line, expected in said.items():
         assert log.follow(line) == expected
     assert log.faults == []
-    assert log.complaint == "the last line of its log: last"
+    assert log.complaint.splitlines() == [
+        "its log ends with:",
+        "  INFO: relative error on the cross section",
+        '  Command "quit" interrupted with error:',
+        "  last",
+    ]
+    assert MadGraphLog().complaint == "its log is empty"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Its exit status says nothing: mg5_aMC ends with 0 whatever happened.
 from __future__ import annotations
 
 import re
+from collections import deque
 
 __all__ = ["MadGraphLog"]
 
@@ -29,13 +30,13 @@ class MadGraphLog:
     ----------
     faults : list of str
         Lines that say what went wrong, each with those that follow it, up to a dozen.
-    last : str
-        Last line that was not empty.
+    last : deque of str
+        Last three lines that were not empty.
     """
 
     def __init__(self) -> None:
         self.faults: list[str] = []
-        self.last = ""
+        self.last: deque[str] = deque(maxlen=3)
         self._quoting = 0
         self._weight = ""
         self._n_events = "?"
@@ -45,7 +46,7 @@ class MadGraphLog:
         line = _COLOUR.sub("", line).rstrip()
         if not line.strip():
             return None
-        self.last = line
+        self.last.append(line)
         self._quoting = 5 if _FAULT.match(line) else self._quoting - 1
         if self._quoting > 0 and len(self.faults) < _QUOTED:
             self.faults.append(line)
@@ -67,7 +68,7 @@ class MadGraphLog:
 
     @property
     def complaint(self) -> str:
-        """The faults, or the last line where none was recognised, for an error message."""
-        if not self.faults:
-            return f"the last line of its log: {self.last}" if self.last else "its log is empty"
-        return "its log says:\n" + "\n".join(f"  {line}" for line in self.faults)
+        """The faults, or the last lines where none was recognised, for an error message."""
+        lines = self.faults or self.last
+        says = "says" if self.faults else "ends with"
+        return f"its log {says}:\n" + "\n".join(f"  {line}" for line in lines) if lines else "its log is empty"

@@ -159,7 +159,11 @@ class Scripts:
         failed = '(Command ".*" interrupted|Error detected in )'
         return [
             f'{python}{call} < /dev/null 2>&1 | tee "$work/said.log"',
-            f'if [ -n "$(grep -E \'{failed}\' "$work/said.log" | grep -v \'Command "quit\')" ]; then exit 1; fi',
+            f'if [ -n "$(grep -E \'{failed}\' "$work/said.log" | grep -v \'Command "quit\')" ]; then',
+            # What it points to for more lies in the working folder, which goes.
+            '  find "$work" -maxdepth 2 -type f -name "*debug*" -exec tail -n +1 {} +',
+            "  exit 1",
+            "fi",
         ]
 
     def _found_python(self) -> list[str]:

@@ -115,8 +115,15 @@ class NanoWeights:
             if columns:
                 n_places = 1 + max(i for b, i in self.places.values() if b == branch)
                 relative = _rectangular(events[branch], n_places)
-                values[:, columns] *= relative[:, [self.places[wanted[i]][1] for i in columns]]
+                places = [self.places[wanted[i]][1] for i in columns]
+                values[:, _span(columns)] *= relative[:, _span(places)]
         return values
+
+
+def _span(indices: list[int]) -> slice | list[int]:
+    """Return indices as a slice, which copies nothing, where they are consecutive: as weights in a file mostly are."""
+    first, last = indices[0], indices[-1] + 1
+    return slice(first, last) if indices == list(range(first, last)) else indices
 
 
 def _described(document: str) -> dict[int, str]:

@@ -56,6 +56,10 @@ _BRANCHES: dict[Level, dict[str, str]] = {
 }
 
 
+MOST_WEIGHTS = 100_000
+"""A file that claims more for one event is damaged."""
+
+
 class DelphesReader:
     """Reader of a ROOT file that Delphes wrote.
 
@@ -172,6 +176,9 @@ class DelphesReader:
         """Return the names of the values in branch Weight, by the first event; that of the nominal one is `NOMINAL`."""
         n = int(first.column("Weight.Weight")[0].sum()) if first.have("Weight.Weight") else 0
         names = self._given
+        if n > MOST_WEIGHTS:
+            msg = f"{self.path}: its first event claims {n} weights, more than any event has: the file is damaged"
+            raise FileFormatError(msg)
         if not names:
             if first.have("Weight.Weight", "Weight.ID"):
                 return tuple(str(i) for i in first.column("Weight.ID")[1])

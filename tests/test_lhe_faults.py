@@ -213,10 +213,7 @@ def test_random_markup_is_refused_or_read(path, parts):
 @given(st.lists(pieces, max_size=15), st.integers(0, 40))
 @example(parts=[b"</event>", b"<rwgt>", b"<event>", b"<!--"], before=22)
 def test_windows_may_end_anywhere(path, parts, before):
-    """The first window ends within the pieces: the file reads as it does when everything is in one window.
-
-    What is broken is refused at the same event. Of several faults that it has, either may be the one that is named.
-    """
+    """The first window ends within the pieces: the file reads as it does when everything is in one window."""
     body = GOOD.encode() + b"".join(parts) + GOOD.encode() + b"</LesHouchesEvents>\n"
     start = b"<LesHouchesEvents>" + INIT.encode()
 
@@ -225,7 +222,17 @@ def test_windows_may_end_anywhere(path, parts, before):
         try:
             return [batch.weights.tolist() for batch in LHEReader(path).batches(1)]
         except FileFormatError as error:
-            return str(error).partition("): ")[0]
+            return str(error)
 
     window = 1 << 20
     assert repr(outcome(window - len(start) - len(GOOD) - before)) == repr(outcome(0))
+
+
+@pytest.mark.parametrize("cut", range(1, 8))
+def test_a_window_may_cut_the_mark_of_a_comment(path, cut):
+    """Comments may stand before the event line, and are no fault of a line wherever the window ends."""
+    event = GOOD.encode().replace(b"<event>", b"<event><!-- a remark -->", 1)
+    start = b"<LesHouchesEvents>" + INIT.encode()
+    fill = (1 << 20) - len(start) - event.index(b"<!--") - cut
+    path.write_bytes(start + b" " * fill + event + b"</LesHouchesEvents>\n")
+    assert len(next(LHEReader(path).batches(1))) == 1

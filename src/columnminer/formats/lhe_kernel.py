@@ -63,6 +63,8 @@ _EVENT, _EVENT_END, _ROOT_END, _WGT, _WEIGHT, _WEIGHTS, _COMMENT = map(
     word, ("<event", "</event", "</LesHou", "<wgt", "<weight", "<weights", "<!--")
 )
 
+_MARK = len("<!--")
+
 
 @step
 def _float(buf: Any, p: Any, state: Any, hard: Any, slot: Any) -> Any:
@@ -335,7 +337,8 @@ def read_events(buf: Any, end: Any, state: Any, hard: Any, tables: Any, columns:
             p, status = _tags(buf, p, end, state, hard, tables, weights, skipping)
         if status != GOOD or byte(buf, p - 1) != _GREATER:
             state[N_HARD] = n_hard
-            return INCOMPLETE if p >= end or state[TO] >= end else status
+            # What looks like the end of a line may be a comment whose mark the window has cut.
+            return INCOMPLETE if p >= end or state[TO] > end - _MARK else status
         if skipping:
             state[TO_SKIP] -= 1
         else:

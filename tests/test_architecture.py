@@ -13,9 +13,9 @@ import columnminer
 
 SOURCE = Path(columnminer.__file__).parent
 ORDER = [
-    *("errors", "documents", "streams", "arithmetic", "momenta", "expressions", "run", "model", "schema", "formats"),
-    *("generate", "observe", "store", "processing", "processor", "sample", "learn", "infer", "toys", "show"),
-    *("pipeline", "cli"),
+    *("errors", "files", "documents", "streams", "arithmetic", "momenta", "expressions", "run", "model", "schema"),
+    *("formats", "generate", "observe", "store", "processing", "processor", "sample", "learn", "infer", "toys"),
+    *("show", "pipeline", "cli"),
 ]
 FILES = sorted(p for p in SOURCE.rglob("*.py") if p.name != "_version.py")
 HEAVY = {"distributed": ("run",), "dask": ("run",), "torch": ("learn", "infer"), "zuko": ("learn",)}

@@ -23,6 +23,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from columnminer.errors import ColumnMinerError, ColumnMinerWarning
+from columnminer.files import appearing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -127,9 +128,8 @@ def demo(out: Path | None, workers: int, scheduler: str | None, *, shower: bool,
     file = Workspace(out).folder / "analysis.yaml"
     if not file.exists():
         text = files("columnminer.pipeline").joinpath(f"{kind}.yaml").read_text(encoding="utf-8")
-        temporary = file.with_name(".analysis.yaml.new")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(file)
+        with appearing(file) as new:
+            new.write_text(text, encoding="utf-8")
     _run(file, out, workers, scheduler, quiet=quiet)
 
 

@@ -7,7 +7,6 @@ of its history, which is no graph, the particle ends in the first of them.
 from __future__ import annotations
 
 import gzip
-import uuid
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -15,6 +14,7 @@ import numpy as np
 from isal import igzip
 
 from columnminer.errors import FileFormatError, InputError
+from columnminer.files import appearing
 
 if TYPE_CHECKING:
     import os
@@ -51,14 +51,14 @@ class HepMCWriter:
         self, path: str | os.PathLike[str], weight_names: Sequence[str], tools: Sequence[tuple[str, str, str]] = ()
     ) -> None:
         self.path = Path(path)
-        self._temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
+        self._appearing = appearing(self.path)
         self._weight_names, self._tools = weight_names, tools
 
     def __enter__(self) -> Self:
         try:
             zipped = self.path.name.endswith(".gz")
             gzipped: Any = igzip.IGzipFile
-            self._file: IO[bytes] = (gzipped if zipped else open)(self._temporary, "wb")
+            self._file: IO[bytes] = (gzipped if zipped else open)(self._appearing.__enter__(), "wb")
         except OSError as error:
             msg = f"{self.path} cannot be written: {error.strerror or error}"
             raise InputError(msg) from error
@@ -72,10 +72,7 @@ class HepMCWriter:
         if error is None:
             self._say(["HepMC::Asciiv3-END_EVENT_LISTING", ""])
         self._file.close()
-        if error is None:
-            self._temporary.replace(self.path)
-        else:
-            self._temporary.unlink(missing_ok=True)
+        self._appearing.__exit__(kind, error, trace)
 
     def write(
         self, columns: Mapping[str, NDArray[Any]], weights: NDArray[np.float64], cross_sections: NDArray[np.float64]

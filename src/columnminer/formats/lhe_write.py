@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import numpy as np
 from isal import igzip
 
 from columnminer.errors import InputError, OutputExistsError
+from columnminer.files import appearing
 from columnminer.formats.lhe_header import DeclaredWeight, Generator
 from columnminer.formats.lhe_pass import FLOAT_FIELDS, INTEGER_FIELDS, SCALAR_FIELDS
 from columnminer.schema import EventBatch
@@ -63,20 +63,15 @@ def write_lhe(
     if target.exists() and not replace:
         msg = f"{target} exists already; choose another name, or replace=True"
         raise OutputExistsError(msg)
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("xb") as file:
-            if target.suffix == ".gz":
-                gzip: Any = igzip.IGzipFile
-                with gzip(filename="", mode="wb", fileobj=file, mtime=0) as compressed:
-                    _write(compressed, batches, info)
-            else:
-                _write(file, batches, info)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with appearing(target) as new, new.open("xb") as file:
+        if target.suffix == ".gz":
+            gzip: Any = igzip.IGzipFile
+            with gzip(filename="", mode="wb", fileobj=file, mtime=0) as compressed:
+                _write(compressed, batches, info)
+        else:
+            _write(file, batches, info)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _write(file: BinaryIO, batches: EventBatch | Iterable[EventBatch], info: LHEInfo) -> None:

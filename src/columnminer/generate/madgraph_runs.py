@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from columnminer.errors import ColumnMinerError, GeneratorError, MissingError, OutputExistsError
+from columnminer.files import appearing
 from columnminer.formats.lhe import LHEReader
 from columnminer.formats.samples import Sample
 from columnminer.generate.madgraph_log import MadGraphLog
@@ -269,12 +270,8 @@ def add_weights(execution: Execution) -> GeneratedRun:
             run = look(execution, work / "made")
         except ColumnMinerError as error:
             raise execution.failure(error, log) from error
-        stage = folder / f".{execution.event_file}.{uuid.uuid4().hex}.tmp"
-        try:
-            shutil.move(run.path, stage)
-            stage.replace(folder / execution.event_file)
-        finally:
-            stage.unlink(missing_ok=True)
+        with appearing(folder / execution.event_file) as new:
+            shutil.move(run.path, new)
     return _moved(run, folder)
 
 

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from columnminer.errors import FileFormatError, InputError, UnknownNameError, did_you_mean
+from columnminer.files import appearing
 from columnminer.formats.hdf5 import opened_hdf5
 from columnminer.formats.root import opened, readable
 
@@ -189,7 +190,7 @@ def write_histograms(path: str | os.PathLike[str], histograms: Mapping[str, Any]
         if not same:
             msg = f"histograms in one file share their axes; those of {name!r} differ"
             raise InputError(msg)
-    with h5py.File(path, "w") as file:
+    with appearing(Path(path)) as new, h5py.File(new, "w") as file:
         for i, (axis, edges) in enumerate(zip(first.names, first.edges, strict=True)):
             file.create_dataset(f"bins/{i}", data=edges).attrs["name"] = axis
         for name, histogram in made.items():

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from columnminer.errors import FileFormatError, InputError
+from columnminer.files import appearing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,10 +53,9 @@ class Checkpoint:
         for number, entries in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{number}.{name}": t for name, t in entries.items() if t is not None}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.new")
         metadata = {"identity": self._identity, "progress": json.dumps(progress)}
-        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary, metadata)
-        temporary.replace(self.path)
+        with appearing(self.path) as new:
+            save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, new, metadata)
 
     def load(self, network: nn.Module, optimiser: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Bring network and optimiser to the saved state; return the best weights and the `progress`.

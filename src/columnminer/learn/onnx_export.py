@@ -24,7 +24,6 @@ import importlib.util
 import inspect
 import json
 import logging
-import uuid
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ import torch
 
 from columnminer._version import __version__
 from columnminer.errors import MissingError
+from columnminer.files import appearing
 from columnminer.learn.modules import DensityModule, ScoreModule, as_module
 from columnminer.store.commit import require_free
 
@@ -67,12 +67,8 @@ def export_onnx(estimator: Estimator, path: str | Path, *, replace: bool = False
     require_free(path, replace=replace)
     model = onnx_model(estimator)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(model)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with appearing(path) as new:
+        new.write_bytes(model)
 
 
 def onnx_model(estimator: Estimator) -> bytes:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 
 from columnminer.errors import FileFormatError, InputError, MissingError, UnknownNameError, did_you_mean
+from columnminer.files import appearing
 from columnminer.model.basis import optimise_basis
 from columnminer.model.checks import located, unique
 from columnminer.model.components import checked_components, find_components
@@ -389,9 +390,8 @@ class Setup:
         """Write the set-up as JSON, replacing the file in one step if there is one."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.new")
-        temporary.write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        with appearing(path) as new:
+            new.write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Setup:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from columnminer.errors import ColumnMinerWarning, InputError, OutputExistsError
+from columnminer.files import appearing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -199,9 +200,8 @@ class Workspace:
         if not isinstance(entry, list) or len(entry) != 2 or entry[0] != stamp:
             with path.open("rb") as file:
                 entry = [stamp, hashlib.file_digest(file, "sha256").hexdigest()]
-            temporary = cache.with_suffix(".new")
-            temporary.write_text(json.dumps({**known, name: entry}), encoding="utf-8")
-            temporary.replace(cache)
+            with appearing(cache) as new:
+                new.write_text(json.dumps({**known, name: entry}), encoding="utf-8")
         return str(entry[1])
 
 

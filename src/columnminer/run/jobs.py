@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from columnminer.errors import FileFormatError, InputError, TaskError, UnknownNameError, did_you_mean
+from columnminer.files import appearing
 from columnminer.run.batch import BATCH_SYSTEMS
 from columnminer.run.resources import Resources, plain_name
 from columnminer.run.scripts import Task, write_scripts
@@ -81,9 +82,8 @@ class Job:
         """Write the record of the job beside its script."""
         tasks = [{"command": task.command, "output": str(task.output)} for task in self.tasks]
         record = {"system": self.system, "number": self.number, "redo": self.redo, "tasks": tasks}
-        new = self._file("json.new")
-        new.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        new.replace(self._file("json"))
+        with appearing(self._file("json")) as new:
+            new.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, record: Path) -> Job:

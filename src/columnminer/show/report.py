@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from columnminer.files import appearing
 from columnminer.show.style import save
 
 if TYPE_CHECKING:
@@ -92,9 +93,8 @@ def write_report(path: Path, title: str, sections: Sequence[Section], *, footer:
     text = _PAGE.format(
         title=head, style=_STYLE, contents=contents, body=body, footer=f"<footer>{html.escape(footer)}</footer>"
     )
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with appearing(path) as new:
+        new.write_text(text, encoding="utf-8")
 
 
 def _item(item: Item) -> str:

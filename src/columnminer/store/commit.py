@@ -14,6 +14,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from columnminer.errors import OutputExistsError
+from columnminer.files import appearing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,9 +91,8 @@ def _swap(temporary: Path, final: Path) -> None:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write `document` to `path` in one step: a reader finds the old file, or the new one, or none."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    temporary.write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
-    temporary.replace(path)
+    with appearing(path) as new:
+        new.write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -11,7 +11,6 @@ order, and the names that MadMiner had given to what only it names. Of other sto
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ import h5py
 import numpy as np
 
 from columnminer.errors import InputError
+from columnminer.files import appearing
 from columnminer.model.parameters import Coupling
 from columnminer.model.systematics import (
     NormalisationUncertainty,
@@ -65,8 +65,9 @@ def save_madminer_setup(setup: Setup, path: str | os.PathLike[str], *, replace: 
     """
     path = Path(path)
     require_free(path, replace=replace)
+    path.parent.mkdir(parents=True, exist_ok=True)
     _check(setup)
-    with _appearing(path) as file:
+    with appearing(path) as new, h5py.File(new, "w") as file:
         _write_setup(file, setup, [_words(s) for s in setup.systematics])
 
 
@@ -91,6 +92,7 @@ def export_madminer(store: EventStore, path: str | os.PathLike[str], *, replace:
     """
     path = Path(path)
     require_free(path, replace=replace)
+    path.parent.mkdir(parents=True, exist_ok=True)
     _check(store.setup)
     if store.recorded:
         msg = f"{store.path}: these events were recorded and have no weights; MadMiner's files are of simulated events"
@@ -100,31 +102,11 @@ def export_madminer(store: EventStore, path: str | os.PathLike[str], *, replace:
     varied = [name for n in nuisances for name in (n.up, n.down) if name is not None]
     order = known.get("nuisance_benchmarks", varied)
     systematics = known.get("systematics") or [_words(s) for s in store.setup.systematics]
-    with _appearing(path) as file:
+    with appearing(path) as new, h5py.File(new, "w") as file:
         _write_setup(file, store.setup, systematics, order, reference=0)
         _write_nuisances(file, nuisances)
         _write_observables(file, store, known)
         _write_events(file, store, [varied.index(name) for name in order])
-
-
-class _appearing:  # noqa: N801 - used like a function
-    """A new HDF5 file that appears under its name when it is complete."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-
-    def __enter__(self) -> h5py.File:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = h5py.File(self.temporary, "w")
-        return self.file
-
-    def __exit__(self, failed: object, *_: object) -> None:
-        self.file.close()
-        if failed is None:
-            self.temporary.replace(self.path)
-        else:
-            self.temporary.unlink()
 
 
 def _check(setup: Setup) -> None:

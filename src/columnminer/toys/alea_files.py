@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ import h5py
 import numpy as np
 
 from columnminer.errors import FileFormatError, InputError
+from columnminer.files import appearing
 from columnminer.formats.hdf5 import opened_hdf5
 from columnminer.infer.events import Events
 from columnminer.infer.template_model import ANCILLARY, TemplateModel
@@ -261,13 +261,8 @@ def read_dataset(file: h5py.File, name: str) -> Any:
 @contextlib.contextmanager
 def written(path: Path) -> Iterator[h5py.File]:
     """Yield a new HDF5 file, which appears when the block ends without an error."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with h5py.File(temporary, "w") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with appearing(path) as new, h5py.File(new, "w") as file:
+        yield file
 
 
 @contextlib.contextmanager

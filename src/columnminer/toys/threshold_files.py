@@ -13,7 +13,6 @@ under the first ten characters, in small letters, of the Base32 SHA-256 of the `
 from __future__ import annotations
 
 import json
-import os
 from base64 import b32encode
 from collections.abc import Mapping
 from hashlib import sha256
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from columnminer.errors import FileFormatError, InputError, did_you_mean
+from columnminer.files import appearing
 from columnminer.toys.neyman import NeymanThresholds, ThresholdCurve
 
 if TYPE_CHECKING:
@@ -50,9 +50,8 @@ def write_thresholds(
         raise InputError(msg)
     document = _document(thresholds) if layout == "columnminer" else _alea_document(thresholds, integers)
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with appearing(path) as new:
+        new.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_thresholds(path: Path | str, *, kind: Kind | None = None, dof: int | None = None) -> NeymanThresholds:

@@ -9,6 +9,7 @@ import pytest
 from inputs_of_pictures import observed, plane, spectrum
 from pictures import same_picture
 
+from columnminer.errors import InputError, MissingError, UnknownNameError
 from columnminer.generate.drellyan import DrellYan
 from columnminer.model.parameters import Parameter, ParameterSpace
 from columnminer.model.setup import Setup
@@ -95,3 +96,37 @@ def test_a_moved_line_is_seen(monkeypatch):
     moved = replace(moved, value=moved.value * np.array([1.0, 1.06, 1.0])[:, None])
     with pytest.raises(AssertionError, match="differs by"):
         same_picture(plot_distribution(moved, **MASS), "distribution")
+
+
+def test_what_is_drawn_is_what_was_given():
+    ax = plot_distribution(observed(), normalised=True)
+    drawn = next(patch for patch in ax.patches if patch.get_label() == "c = 0.5")
+    shape = observed().normalised().value[1, 1:-1]
+    assert np.allclose(drawn.get_data().values, shape / 50.0)
+    assert sum(shape) == pytest.approx(1.0)
+    assert ax.get_ylabel() == r"(1/$\sigma$) d$\sigma$ / d m_ll", "names with underscores are as they are"
+    weights = plot_morphing_weights(couplings(2))
+    assert np.allclose(sum(line.get_ydata() for line in weights.lines[:6]), 1.0), (
+        "weights of one morphing add up to one"
+    )
+    assert len(plot_distributions([observed()] * 3, columns=2).figure.axes) == 4
+
+
+def test_pictures_say_what_they_cannot_draw():
+    with pytest.raises(InputError, match="in one observable"):
+        plot_distribution(plane())
+    with pytest.raises(InputError, match="in two observables"):
+        plot_distribution_2d(spectrum())
+    with pytest.raises(InputError, match="a label and a unit"):
+        plot_distributions([spectrum()], labels=["a", "b"])
+    with pytest.raises(MissingError, match="no toys"):
+        plot_systematics(replace(spectrum(), toys={}))
+    with pytest.raises(UnknownNameError, match="Did you mean 'SM'"):
+        plot_uncertainty(spectrum(), point="SMS")
+    with pytest.raises(InputError, match="two parameters or more"):
+        plot_morphing_slices(couplings(2), parameters=["c_ll"])
+    with pytest.raises(InputError, match="what changes here is c_ll; c_ll, c_lr"):
+        plot_cross_section({"line": line(1.0), "area": area()})
+    some = area()
+    with pytest.raises(InputError, match="on a grid"):
+        plot_cross_section(cross_sections(some.theta[:-1]))

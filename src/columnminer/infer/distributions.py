@@ -41,7 +41,7 @@ _ONE_SIGMA = 0.6827
 class Distribution:
     """A histogram in one or two observables at several parameter points.
 
-    Arrays end in the shape of the bins, under- and overflow included: (n_edges + 1,) along each axis.
+    Arrays end in the shape of the bins, under- and overflow included: n_edges + 1 along each axis.
 
     Attributes
     ----------
@@ -50,16 +50,16 @@ class Distribution:
     points : tuple of str
         Names of the parameter points.
     value : numpy.ndarray
-        (n_points, *bins) contents, in `unit`.
+        (n_points, bins...) contents, in `unit`.
     error : numpy.ndarray or None
-        (n_points, *bins) statistical errors of the simulation.
+        (n_points, bins...) statistical errors of the simulation.
     toys : mapping
-        Name of a systematic uncertainty, or `TOTAL` -> (n_points, n_toys, *bins) contents where its nuisance parameters
-        are drawn from their constraints; empty without systematic uncertainties.
+        Name of a systematic uncertainty, or `TOTAL` -> (n_points, n_toys, bins...) contents where its nuisance
+        parameters are drawn from their constraints; empty without systematic uncertainties.
     unit : str
         "pb", "events", or "" of a normalised distribution.
     counts : numpy.ndarray or None
-        (*bins,) observed events.
+        (bins...) observed events.
     per_count : float
         What an observed event adds to a bin, in `unit`.
     """
@@ -152,7 +152,7 @@ class Distribution:
         return cls(bins.axes, tuple(points), templates.at(nominal).reshape(shape), error, toys)
 
     def band(self, level: float = _ONE_SIGMA, systematic: str = TOTAL) -> tuple[NDArray[np.float64], ...]:
-        """Return the central interval of the toys in each bin, lower and upper ends, each (n_points, *bins).
+        """Return the central interval of the toys in each bin, lower and upper ends, each (n_points, bins...).
 
         Raises
         ------
@@ -217,7 +217,7 @@ class Distribution:
         return replace(self, counts=observed, per_count=per_count)
 
     def data(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return what was observed in `unit`, and the ends of its 68 % intervals, each (*bins,).
+        """Return what was observed in `unit`, and the ends of its 68 % intervals, each (bins...).
 
         The intervals are the central ones of a Poisson mean (Garwood 1936).
 

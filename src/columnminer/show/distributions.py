@@ -32,6 +32,8 @@ __all__ = [
 
 _LOG_RATIO = 30.0
 """Ratios beyond this are shown on a logarithmic axis."""
+_KNOWN = 0.3
+"""Relative statistical error up to which a bin decides on the range of ratios."""
 _LINES = 6
 """From so many on, a legend has two columns."""
 
@@ -147,6 +149,7 @@ def plot_distributions(
     columns = min(columns, len(several))
     rows = -(-len(several) // columns)
     grid = panels(rows, columns, (4.4 * columns, 3.9 * rows)).ravel()
+    grid[0].figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
     for ax, one, label, unit in zip(grid, several, labels, units, strict=False):
         plot_distribution(one, label=label, unit=unit, ax=ax, **options)
         ax.xaxis.set_major_locator(MaxNLocator(5, prune="both"))
@@ -196,7 +199,8 @@ def plot_distribution_2d(
     columns = min(columns, len(shown.points))
     rows = -(-len(shown.points) // columns)
     grid = panels(rows, columns, (5.0 * columns + 1.0, 4.2 * rows), sharex=True, sharey=True)
-    span = float(density[density > 0.0].min()), float(density.max())
+    # Colours span four decades at most: a single event of tiny weight would make all others look alike.
+    span = max(float(density[density > 0.0].min()), 1e-4 * float(density.max())), float(density.max())
     for i, (ax, point, values) in enumerate(zip(grid.ravel(), shown.points, density, strict=False)):
         image = draw_map(ax, (x, y), np.where(values > 0.0, values, np.nan), span, log=log)
         ax.set_title(point)
@@ -280,11 +284,15 @@ def _draw(
 def _draw_ratios(
     ax: Axes, shown: Distribution, edges: NDArray[np.float64], inside: slice, base: int, *, n_toys: int
 ) -> None:
+    nominal = shown.value[base][inside]
     with np.errstate(divide="ignore", invalid="ignore"):  # an empty reference bin has no ratio: nothing is drawn there
-        data = _draw(ax, shown, edges, inside, shown.value[base][inside], n_toys=n_toys, skip=base)
-        drawn = shown.value[:, inside] / shown.value[base][inside]
+        data = _draw(ax, shown, edges, inside, nominal, n_toys=n_toys, skip=base)
+        drawn = shown.value[:, inside] / nominal
+        if shown.error is not None:  # what is hardly known does not decide how much of the axis the rest gets
+            known = shown.error[:, inside] < _KNOWN * shown.value[:, inside]
+            drawn = np.where(known & known[base], drawn, 1.0)
         if shown.toys:
-            drawn = np.concatenate([drawn, *(ends[:, inside] / shown.value[base][inside] for ends in shown.band())])
+            drawn = np.concatenate([drawn, *(ends[:, inside] / nominal for ends in shown.band())])
     ax.axhline(1.0, color=look(base).colour, linewidth=0.8)
     ax.set_ylabel(f"ratio to {shown.points[base]}", loc="center", fontsize="small")
     drawn = drawn[np.isfinite(drawn)]

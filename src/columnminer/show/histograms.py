@@ -33,10 +33,14 @@ def shown_bins(shown: Distribution, *, flow: bool) -> tuple[NDArray[np.float64],
 
 
 def mark_flow(ax: Axes, edges: NDArray[np.float64], *, named: bool = True) -> None:
-    """Set under- and overflow apart, the first and the last bin between `edges`; the legend makes room for the name."""
+    """Set under- and overflow apart, the first and the last bin between `edges`; the legend makes room for the name.
+
+    Where one is too narrow for its name, the dotted line alone tells.
+    """
+    enough = 0.035 * (edges[-1] - edges[0])
     for edge, end, text in ((edges[1], edges[0], "underflow"), (edges[-2], edges[-1], "overflow")):
         ax.axvline(edge, color="0.4", linestyle=":", linewidth=1.0)
-        if named:
+        if named and abs(edge - end) > enough:
             note = ax.text(0.5 * (edge + end), 0.98, text, fontsize="x-small", color="0.4", rotation=90)
             note.set(transform=ax.get_xaxis_transform(), ha="center", va="top")
     legend = ax.get_legend()

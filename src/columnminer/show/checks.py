@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from columnminer.errors import InputError
-from columnminer.show.style import axes, look, styled
+from columnminer.show.style import axes, look, panels, styled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,9 +78,9 @@ def plot_checks(checks: Sequence[Check]) -> Axes:
         msg = "none of the checks has a picture"
         raise InputError(msg)
     rows = math.ceil(len(drawn) / _COLUMNS)
-    layout = ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.08)
-    figure = Figure(figsize=(4.4 * min(_COLUMNS, len(drawn)), 4.0 * rows), layout=layout)
-    grid = figure.subplots(rows, min(_COLUMNS, len(drawn)), squeeze=False).ravel()
+    columns = min(_COLUMNS, len(drawn))
+    grid = panels(rows, columns, (4.4 * columns, 4.0 * rows)).ravel()
+    grid[0].figure.set_layout_engine("constrained", h_pad=0.12, w_pad=0.08)
     for ax, check in zip(grid, drawn, strict=False):
         plot_check(check, ax=ax)
         ax.yaxis.label.set_size("small")  # the longest must fit beside axes that are less high than alone

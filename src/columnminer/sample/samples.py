@@ -151,7 +151,7 @@ class Samples:
         if isinstance(samples, Samples):
             return samples if events is None else samples.take(events)
         chosen = slice(None) if events is None else events
-        arrays = {name: samples[name].oindex[chosen] for name in ARRAYS if name in samples}
+        arrays = {name: samples[name].take(chosen) for name in ARRAYS if name in samples}
         xsec = samples.attributes.get("cross_section")
         return cls(
             **{name: np.asarray(values) for name, values in arrays.items()},

@@ -14,12 +14,10 @@ import uuid
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import zarr
-
 from columnminer.errors import OutputExistsError
 from columnminer.formats.reader import Generated
 from columnminer.store.arrays import write_arrays
+from columnminer.store.columns import attributes_at, columns_at, intact
 from columnminer.store.commit import read_json, staged, write_json
 
 if TYPE_CHECKING:
@@ -41,6 +39,8 @@ __all__ = [
 ]
 
 CONFIGURATION = "configuration.json"
+
+_REMEDY = "delete {} and call again: it is made again"
 
 
 @dataclass(frozen=True)
@@ -203,11 +203,14 @@ def committed_part(folder: Path, first_event: int) -> PartInfo | None:
     path = folder / f"{first_event:012d}"
     if not path.is_dir():
         return None
-    attributes: dict[str, Any] = dict(zarr.open_group(str(path), mode="r").attrs)
-    return PartInfo(**attributes)
+    with intact(f"the part {path} is damaged; {_REMEDY.format(path)}"):
+        return PartInfo(**attributes_at(path, f"{path} is no part of a run; {_REMEDY.format(path)}"))
 
 
 def read_part(folder: Path, info: PartInfo, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
     """Return columns of a committed part: those called `names`, or all."""
-    group: Any = zarr.open_group(str(folder / f"{info.first_event:012d}"), mode="r")
-    return {name: np.asarray(group[name][...]) for name in (names or [*group.array_keys()])}
+    path = folder / f"{info.first_event:012d}"
+    what = f"the part {path} is damaged; {_REMEDY.format(path)}"
+    _, columns = columns_at(path, what, _REMEDY.format(path))
+    with intact(what):
+        return {name: columns[name][...] for name in (names or columns)}

@@ -18,7 +18,8 @@ import numpy as np
 import zarr
 
 from columnminer.errors import FileFormatError, InputError, MissingError, UnknownNameError, did_you_mean
-from columnminer.store.arrays import TableWriter, intact
+from columnminer.store.arrays import TableWriter
+from columnminer.store.columns import attributes_at, columns_at, intact
 from columnminer.store.commit import staged
 
 if TYPE_CHECKING:
@@ -278,8 +279,7 @@ class CampaignResults(Sequence[PointResult]):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        with intact(f"{self.path}: is no store of toys"):
-            self.attributes: dict[str, Any] = dict(zarr.open_group(str(self.path), mode="r").attrs)
+        self.attributes: dict[str, Any] = attributes_at(self.path, f"{self.path}: is no store of toys")
         if self.attributes.get("format") != TOYS_FORMAT:
             msg = f"{self.path}: is no store of toys: its 'format' is not {TOYS_FORMAT!r}"
             raise FileFormatError(msg)
@@ -313,10 +313,11 @@ class CampaignResults(Sequence[PointResult]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         number = range(len(self))[index]
-        with intact(f"{self.path}: point {number} cannot be read"):
-            group: Any = zarr.open_group(str(self.path / f"{number:06d}"), mode="r")
-            description = PointDescription.from_dict(group.attrs["point"])
-            return _result(description, {name: np.asarray(group[name][...]) for name in columns_of(description)})
+        what, folder = f"{self.path}: point {number} cannot be read", self.path / f"{number:06d}"
+        attributes, columns = columns_at(folder, what, "run the campaign again")
+        with intact(what):
+            description = PointDescription.from_dict(attributes["point"])
+            return _result(description, {name: columns[name][...] for name in columns_of(description)})
 
     def at(self, **values: float) -> list[PointResult]:
         """Return the points with these true or nominal values (or ``poi_expectation``).

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 
-from columnminer.errors import InputError, OutputExistsError, TaskError
+from columnminer.errors import FileFormatError, InputError, OutputExistsError, TaskError
 from columnminer.infer.batches import pick
 from columnminer.infer.batchfit import fit_batch
 from columnminer.infer.batchintervals import interval_batch
 from columnminer.infer.intervals import confidence_interval
 from columnminer.run.tasks import run_tasks
 from columnminer.store.arrays import write_arrays
+from columnminer.store.columns import columns_at, intact
 from columnminer.store.commit import read_json, require_free, staged
 from columnminer.store.parts import CONFIGURATION, discard_parts, open_parts, require_same
 from columnminer.streams import seed_sequence
@@ -375,9 +375,12 @@ def _tables(tasks: list[_Batch], index: int, names: Mapping[str, Any]) -> Iterat
     for task in tasks:
         if task.index == index and names:
             try:
-                group: Any = zarr.open_group(str(task.part), mode="r")
-                columns = {name: np.asarray(group[name][...]) for name in names}
-            except KeyError as error:  # what zarr says of arrays that another run takes away at this moment
-                msg = f"{task.part} is not there any more"
+                _, columns = columns_at(task.part, str(task.part), f"delete {task.part} and call again")
+                with intact(f"{task.part}, to be deleted before you call again"):
+                    table = {name: columns[name][...] for name in names}
+            except FileFormatError as error:
+                if task.part.exists():
+                    raise
+                msg = f"{task.part} is not there any more"  # another run takes it away at this moment
                 raise FileNotFoundError(msg) from error
-            yield columns
+            yield table

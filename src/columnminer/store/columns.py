@@ -108,11 +108,11 @@ class Column:
         """
         return self._read(self._array, rows)
 
-    def take(self, rows: ArrayLike) -> NDArray[Any]:
+    def take(self, rows: slice | ArrayLike) -> NDArray[Any]:
         """Return some rows, whatever their order; see `__getitem__`."""
         return self._read(self._array.oindex, rows)
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the whole array."""
         return np.asarray(self[...], dtype=dtype)
 

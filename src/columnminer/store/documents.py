@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from columnminer.errors import FileFormatError
+from columnminer.store.partition import PARTITIONS
 from columnminer.store.samples import SampleInfo  # noqa: TC001 - pydantic needs the fields' types
 from columnminer.store.weights import NuisanceColumn  # noqa: TC001
 
@@ -22,15 +23,17 @@ _ARRAYS = ("observables", "weights", "sample", "partition")
 Inside = Annotated[str, Field(pattern=r"^variation_[0-9]+_(up|down)$")]
 """Name of a group in the store, so that no name leads out of it."""
 
+_Unknown = Annotated[dict[str, Any], Field(max_length=0)]
+
 
 class _Flow(BaseModel):
-    steps: list[str] = []
-    events: list[int] = []
-    weights: list[float] = []
+    steps: list[str]
+    events: list[int]
+    weights: list[float]
 
 
 class _Partition(BaseModel):
-    fractions: list[float] = []
+    fractions: list[float]
 
 
 class StoreDocument(BaseModel):
@@ -54,11 +57,30 @@ class StoreDocument(BaseModel):
     samples: tuple[SampleInfo, ...]
     nuisances: tuple[NuisanceColumn, ...]
     variations: dict[str, list[Inside]] = {}
-    partition: _Partition = _Partition()
-    cut_flow: dict[str, _Flow] = {}
-    selection: dict[str, Any] = {}
+    partition: _Partition
+    cut_flow: dict[str, _Flow | _Unknown]
+    selection: dict[str, Any]
     configuration: dict[str, Any]
-    provenance: dict[str, Any] = {}
+    provenance: dict[str, Any]
+
+    @field_validator("cut_flow")
+    @classmethod
+    def _same_steps(cls, flows: dict[str, _Flow | dict[str, Any]]) -> dict[str, _Flow | dict[str, Any]]:
+        known = [flow for flow in flows.values() if isinstance(flow, _Flow)]
+        if len({len(column) for flow in known for column in (flow.steps, flow.events, flow.weights)}) > 1:
+            msg = "samples have different steps"
+            raise ValueError(msg)
+        return flows
+
+    @field_validator("samples")
+    @classmethod
+    def _counted(cls, samples: tuple[SampleInfo, ...]) -> tuple[SampleInfo, ...]:
+        for sample in samples:
+            counts = sample.partition_counts
+            if len(counts) != len(PARTITIONS) or min(counts) < 0 or sum(counts) != sample.n_events:
+                msg = f"{counts} are not how the {sample.n_events} events of {sample.name!r} are split"
+                raise ValueError(msg)
+        return samples
 
 
 def checked_document(

@@ -291,6 +291,10 @@ class CampaignResults(Sequence[PointResult]):
         if not isinstance(n_points, int) or not 0 <= n_points <= _MOST_POINTS:
             msg = f"{self.path}: this store of toys is damaged: it has {n_points!r:.60} points"
             raise FileFormatError(msg)
+        for name, kind in (("hash", str), ("campaign", dict)):
+            if not isinstance(self.attributes.get(name), kind):
+                msg = f"{self.path}: this store of toys is damaged: its {name!r} is missing, or of another kind"
+                raise FileFormatError(msg)
 
     def __len__(self) -> int:
         return int(self.attributes["n_points"])

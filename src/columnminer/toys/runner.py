@@ -23,7 +23,8 @@ from columnminer.infer.batchfit import fit_batch
 from columnminer.infer.batchintervals import interval_batch
 from columnminer.infer.intervals import confidence_interval
 from columnminer.run.tasks import run_tasks
-from columnminer.store.arrays import read_arrays, write_arrays
+from columnminer.store.arrays import write_arrays
+from columnminer.store.columns import read_columns
 from columnminer.store.commit import read_json, require_free, staged
 from columnminer.store.parts import CONFIGURATION, discard_parts, joining, open_parts, parts_under, require_same
 from columnminer.streams import seed_sequence
@@ -374,4 +375,6 @@ def _tables(tasks: list[_Batch], index: int, names: Mapping[str, Any]) -> Iterat
     """Yield the columns of the parts of one point, in the order of its toys."""
     for task in tasks:
         if task.index == index and names:
-            yield read_arrays(task.part, list(names))
+            yield read_columns(
+                task.part, f"the part {task.part} is damaged", f"delete {task.part} and call again", names
+            )

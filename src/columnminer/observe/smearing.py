@@ -50,6 +50,10 @@ class Resolution:
     ------
     InputError
         If a width is negative, or both energy and pT are None.
+
+    Examples
+    --------
+    >>> calorimeter = cm.Resolution(energy=(1.0, 0.08), pt=None, eta=(0.02, 0.0))  # 1 GeV + 8 %; pT follows the energy
     """
 
     energy: Width | None = (0.0, 0.0)

@@ -274,6 +274,13 @@ class CampaignResults(Sequence[PointResult]):
     ------
     FileFormatError
         If it is no store of toys.
+
+    Examples
+    --------
+    >>> results = cm.CampaignResults("toys.zarr")
+    >>> point = results.at(mu=1.0)[0]
+    >>> point.values("mu").shape, bool((point.statistic("true") >= 0).all())
+    ((500,), True)
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -89,6 +89,14 @@ def run_campaign(
         If there is an output of another campaign (the message says what differs), or any and `resume` is false.
     TaskError
         If batches failed, with the reason for each. The others are kept for the next call.
+
+    Examples
+    --------
+    >>> model = cm.load_alea("search.yaml")
+    >>> campaign = cm.Campaign(model, "signal_rate_multiplier", hypotheses=["free", "zero"], n_toys=20)
+    >>> results = cm.run_campaign(campaign, "few.zarr", workers=1, progress=False)
+    >>> len(results[0])
+    20
     """
     out = Path(out).absolute()
     points, document, tasks = _planned(campaign, out, seed)

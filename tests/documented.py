@@ -59,7 +59,7 @@ def make_files(folder: Path) -> None:
         poi="mu",
         to_vary={"mu": [0.0, 1.0, 2.0]},
         hypotheses=["free", "zero", "true"],
-        n_toys=500,
+        n_toys=3000,
         compute_confidence_interval=True,
         seed=1,
     )

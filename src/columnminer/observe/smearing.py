@@ -34,7 +34,7 @@ _ATTEMPTS = 200  # at worst every second draw is thrown away, so that long befor
 
 @dataclass(frozen=True)
 class Resolution:
-    """Gaussian resolutions of one kind of particle, each (absolute, relative): sigma = absolute + relative * |value|.
+    """Gaussian resolutions of one kind of particle, each (absolute, relative): sigma = absolute + relative * size.
 
     Energies and transverse momenta that come out negative (with `pt` None: energies below the mass) are drawn again.
 

@@ -280,7 +280,7 @@ class CampaignResults(Sequence[PointResult]):
     >>> results = cm.CampaignResults("toys.zarr")
     >>> point = results.at(mu=1.0)[0]
     >>> point.values("mu").shape, bool((point.statistic("true") >= 0).all())
-    ((500,), True)
+    ((3000,), True)
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

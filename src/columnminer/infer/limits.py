@@ -118,6 +118,16 @@ def expected_limits(
     ------
     InputError, UnknownNameError, MissingError
         If these do not fit together; the message says what.
+
+    Examples
+    --------
+    >>> store, alices = cm.EventStore("events.zarr"), cm.load_estimator("alices")
+    >>> grid = cm.Grid([(-0.05, 0.05, 5), (-0.05, 0.05, 5)])
+    >>> neural = cm.expected_limits(store, alices, "sm", grid, luminosity=3000.0)
+    >>> histogram = cm.expected_limits(store, "m_ll", "sm", grid, luminosity=3000.0, bins=8)
+    >>> rate = cm.expected_limits(store, "rate", "sm", grid, luminosity=3000.0)
+    >>> rate.p_value.shape
+    (25,)
     """
     if isinstance(what, Likelihood):
         return scan(what.with_data(what.asimov(theta_true)), _points(grid, None), dof=dof)
@@ -203,6 +213,15 @@ def observed_limits(
     ------
     InputError, UnknownNameError, MissingError
         If these do not fit together; the message says what.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> data = cm.sample_test(store, "sm", 300)
+    >>> grid = cm.Grid([(-0.05, 0.05, 5), (-0.05, 0.05, 5)])
+    >>> limits = cm.observed_limits(store, cm.load_estimator("alices"), data.x, grid, luminosity=3000.0)
+    >>> limits.best_fit.shape
+    (2,)
     """
     if isinstance(what, Likelihood):
         likelihood: Likelihood = what

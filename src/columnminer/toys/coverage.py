@@ -85,6 +85,12 @@ def coverage(
         If levels differ, or one is missing.
     UnknownNameError
         If the toys were not fitted under the hypothesis.
+
+    Examples
+    --------
+    >>> share = cm.coverage(cm.CampaignResults("toys.zarr")).share
+    >>> share.fraction.shape  # at each point of the campaign, with an interval share.low to share.high
+    (3,)
     """
     points = as_points(results)
     count, toys = [], []

@@ -115,6 +115,12 @@ def discovery_power(
         If the significance is not positive, there are too few toys without a signal for it, or none that fit a point.
     UnknownNameError
         If the toys were not fitted under the hypothesis.
+
+    Examples
+    --------
+    >>> power = cm.discovery_power(cm.CampaignResults("toys.zarr"), significance=2)
+    >>> power.share.fraction.shape  # of the toys at each true mu
+    (3,)
     """
     if not (np.isfinite(significance) and significance > 0.0):
         msg = f"a discovery has a positive significance, not {significance}"
@@ -160,6 +166,13 @@ def toy_significance(
         If q0 is negative or NaN.
     UnknownNameError
         If the toys were not fitted under the hypothesis.
+
+    Examples
+    --------
+    >>> no_signal = cm.CampaignResults("toys.zarr").at(mu=0.0)[0]
+    >>> found = cm.toy_significance(2.0, no_signal)
+    >>> round(found.asymptotic_significance, 3)
+    1.414
     """
     if not q0 >= 0.0:
         msg = f"q0 of a discovery is not negative; it is {q0}"

@@ -92,6 +92,14 @@ def run_campaign(
         If batches failed, with the reason for each. The others are kept for the next call.
     StorageError
         If there is no room for the store. The batches that are done are kept for the next call.
+
+    Examples
+    --------
+    >>> model = cm.load_alea("search.yaml")
+    >>> campaign = cm.Campaign(model, "signal_rate_multiplier", hypotheses=["free", "zero"], n_toys=20)
+    >>> results = cm.run_campaign(campaign, "few.zarr", workers=1, progress=False)
+    >>> len(results[0])
+    20
     """
     out = Path(out).absolute()
     points, document, tasks = _planned(campaign, out, seed)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, ParamSpec, TypeVar
 
 import matplotlib.style
 import mplhep
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation
 
 from columnminer.errors import InputError
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.layout_engine import LayoutEngine
     from numpy.typing import NDArray
 
-__all__ = ["Look", "axes", "look", "panels", "save", "styled"]
+__all__ = ["Look", "axes", "log_scale", "look", "panels", "percent", "save", "styled"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -79,6 +80,28 @@ def look(index: int) -> Look:
     """Return the look of thing number `index` (from 0) of a picture: 36 different ones, of which six share nothing."""
     shifted = (index + index // 6) % 6
     return Look(_COLOURS[index % 6], _DASHES[shifted], _MARKERS[shifted])
+
+
+def percent(level: float) -> str:
+    """Return a probability as text: 0.95 is "95%", 0.6827 "68.27%"."""
+    return f"{100.0 * level:.4g}%"
+
+
+class _PlainFormatter(LogFormatterSciNotation):
+    """Labels of a logarithmic axis, without powers of ten where all numbers are of a usual size."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        text = str(super().__call__(x, pos))
+        usual = self.axis is not None and all(1e-3 <= end <= 1e4 for end in self.axis.get_view_interval())
+        return f"{x:g}" if text and usual else text
+
+
+def log_scale(ax: Axes, which: Literal["x", "y"]) -> None:
+    """Make an axis logarithmic, labelled 20 and not 2 x 10^1 where all numbers are of a usual size."""
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    (ax.set_xscale if which == "x" else ax.set_yscale)("log")
+    axis.set_major_formatter(_PlainFormatter())
+    axis.set_minor_formatter(_PlainFormatter(labelOnlyBase=False, minor_thresholds=(1.2, 0.5)))
 
 
 def styled(function: Callable[P, T]) -> Callable[P, T]:

@@ -62,6 +62,15 @@ class Distribution:
         (bins...) observed events.
     per_count : float
         What an observed event adds to a bin, in `unit`.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> likelihood = cm.HistogramLikelihood.from_store(store, "m_ll", 3000.0, bins=8)
+    >>> shown = cm.Distribution.from_templates(likelihood.templates, {"SM": "sm"}).at_luminosity(3000.0)
+    >>> shown = shown.with_counts(likelihood.simulate(seed=1, c_ll=0.0, c_lr=0.0))
+    >>> shown.value.shape, shown.counts.shape
+    ((1, 8), (8,))
     """
 
     axes: tuple[Axis, ...]
@@ -293,6 +302,12 @@ def distributions(
         If an observable, a benchmark or a systematic uncertainty does not exist.
     MissingError
         If systematic uncertainties are named and the store has none, or no events are left.
+
+    Examples
+    --------
+    >>> mass, both = cm.distributions(cm.EventStore("events.zarr"), ["sm"], ["m_ll", ("m_ll", "y_ll")], bins=10)
+    >>> mass.value.shape, both.value.shape  # under- and overflow included
+    ((1, 12), (1, 12, 12))
     """
     if points is None or not isinstance(points, Mapping):
         points = {name: name for name in (points or store.setup.benchmark_names)}

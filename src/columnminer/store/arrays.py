@@ -13,12 +13,12 @@ from zarr.codecs import BloscCodec
 from columnminer.errors import ColumnMinerError, FileFormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["CHUNK", "TableWriter", "intact", "write_arrays"]
+__all__ = ["CHUNK", "TableWriter", "intact", "read_arrays", "read_attributes", "write_arrays"]
 
 CHUNK = 65_536
 """Rows in a chunk: some MB, so that a chunk is one efficient read, and one object on an object store."""
@@ -73,6 +73,27 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Map
     group = zarr.create_group(str(path), zarr_format=3, attributes=dict(attributes), overwrite=True)
     for name, values in arrays.items():
         _write_array(group, name, values)
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of a Zarr group."""
+    return dict(zarr.open_group(str(path), mode="r").attrs)
+
+
+def read_arrays(path: Path, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Return whole arrays of a Zarr group: those called `names`, or all.
+
+    Raises
+    ------
+    FileNotFoundError
+        If they are not there, or another process takes them away.
+    """
+    group: Any = zarr.open_group(str(path), mode="r")
+    try:
+        return {name: np.asarray(group[name][...]) for name in (names or [*group.array_keys()])}
+    except KeyError as error:  # what zarr says of arrays that were there a moment ago
+        msg = f"{path} is not there any more"
+        raise FileNotFoundError(msg) from error
 
 
 def _write_array(group: Any, name: str, values: NDArray[Any]) -> None:

@@ -12,7 +12,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from columnminer.errors import InputError, UnknownNameError, did_you_mean
-from columnminer.show.contours import check_levels, draw_contours, draw_point, level_handles, point_handle
+from columnminer.show.contours import (
+    check_levels,
+    draw_contours,
+    draw_point,
+    level_handles,
+    point_handle,
+    result_handle,
+)
 from columnminer.show.style import Look, axes, look, panels, percent, styled
 
 if TYPE_CHECKING:
@@ -83,8 +90,8 @@ def plot_limits(
             bar = ax.figure.colorbar(_shades(ax, result), ax=ax, extend="min", location="bottom", shrink=0.8, aspect=25)
             bar.set_label(f"p value of {name}" if name else "p value", loc="center")
         _region(ax, result, levels, look(i))
-        if name:
-            handles.append(_legend_entry(name, look(i), with_marker=len(names) == 2))
+        if name or len(names) == 2:
+            handles.append(result_handle(name, look(i), marked=len(names) == 2))
     if len(names) == 1:
         _name_levels(ax, levels)
     if truth is not None:
@@ -142,7 +149,7 @@ def plot_limit_panels(
         ax.set_axis_off()
     if image is not None:
         figure.colorbar(image, ax=every, extend="min", aspect=30).set_label("p value", loc="center")
-        handles.insert(0, _legend_entry("best fit", _ALONE, with_marker=True, with_line=False))
+        handles.insert(0, result_handle("", _ALONE))
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     first: Axes = every[0, 0]
@@ -211,15 +218,3 @@ def _name_axes(ax: Axes, labels: Sequence[str]) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel(labels[0])
     ax.set_ylabel(labels[1] if len(labels) == 2 else "p value")
-
-
-def _legend_entry(name: str, style: Look, *, with_marker: bool, with_line: bool = True) -> Line2D:
-    return Line2D(
-        [],
-        [],
-        color=style.colour,
-        linestyle=style.dash if with_line else "none",
-        label=name,
-        marker=style.marker if with_marker else "",
-        markeredgecolor="black",
-    )

@@ -122,6 +122,15 @@ def process(
         If files could not be read, with the reason for each. The work on the others is kept for the next call.
     StorageError
         If there is no room for the store. What was read is kept for the next call.
+
+    Examples
+    --------
+    >>> generator = cm.DrellYan()
+    >>> selection = cm.Selection(generator.observables, cuts=["m_ll > 600"])
+    >>> samples = [cm.Sample("sm.lhe.gz", benchmark="sm")]
+    >>> store = cm.process(samples, generator.setup(), selection, "high_mass.zarr", progress=False)
+    >>> store.partition_names
+    ('train', 'validation', 'test')
     """
     out = Path(out).absolute()
     seed = seed if isinstance(seed, int) else key(seed, "process")

@@ -60,6 +60,14 @@ def open_reader(
         If the file cannot be opened.
     UnknownNameError
         If readers of this format have no such option.
+
+    Examples
+    --------
+    >>> reader = cm.open_reader("sm.lhe.gz")
+    >>> reader.info().weight_names
+    ('nominal', 'sm', 'c_ll_plus', 'c_ll_minus', 'c_lr_plus', 'c_lr_minus', 'c_ll_c_lr')
+    >>> sum(len(batch) for batch in reader.batches(size=1000))
+    20000
     """
     if weights_from is not None:
         events = open_reader(path, digest=digest, weights=(NOMINAL,), **options)

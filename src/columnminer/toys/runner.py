@@ -23,7 +23,8 @@ from columnminer.infer.batchfit import fit_batch
 from columnminer.infer.batchintervals import interval_batch
 from columnminer.infer.intervals import confidence_interval
 from columnminer.run.tasks import run_tasks
-from columnminer.store.arrays import read_arrays, write_arrays
+from columnminer.store.arrays import write_arrays
+from columnminer.store.columns import read_columns
 from columnminer.store.commit import read_json, require_free, staged
 from columnminer.store.parts import CONFIGURATION, discard_parts, joining, open_parts, parts_under, require_same
 from columnminer.streams import seed_sequence
@@ -91,6 +92,14 @@ def run_campaign(
         If batches failed, with the reason for each. The others are kept for the next call.
     StorageError
         If there is no room for the store. The batches that are done are kept for the next call.
+
+    Examples
+    --------
+    >>> model = cm.load_alea("search.yaml")
+    >>> campaign = cm.Campaign(model, "signal_rate_multiplier", hypotheses=["free", "zero"], n_toys=20)
+    >>> results = cm.run_campaign(campaign, "few.zarr", workers=1, progress=False)
+    >>> len(results[0])
+    20
     """
     out = Path(out).absolute()
     points, document, tasks = _planned(campaign, out, seed)
@@ -374,4 +383,6 @@ def _tables(tasks: list[_Batch], index: int, names: Mapping[str, Any]) -> Iterat
     """Yield the columns of the parts of one point, in the order of its toys."""
     for task in tasks:
         if task.index == index and names:
-            yield read_arrays(task.part, list(names))
+            yield read_columns(
+                task.part, f"the part {task.part} is damaged", f"delete {task.part} and call again", names
+            )

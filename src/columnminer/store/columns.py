@@ -17,12 +17,12 @@ import zarr
 from columnminer.errors import ColumnMinerError, FileFormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["Column", "attributes_at", "columns_at", "intact"]
+__all__ = ["Column", "attributes_at", "columns_at", "intact", "read_columns", "unless_gone"]
 
 _DAMAGE: Any = (FileNotFoundError, NotADirectoryError, LookupError, TypeError, ValueError, AttributeError)
 _DAMAGE_OF_CHUNKS: Any = (ArithmeticError, RuntimeError, SystemError, MemoryError, AssertionError)
@@ -155,6 +155,39 @@ def columns_at(path: Path, what: str, remedy: str) -> tuple[dict[str, Any], dict
         return dict(group.attrs), {
             name: Column(array, str(path), name, remedy) for name, array in sorted(arrays.items())
         }
+
+
+def read_columns(path: Path, what: str, remedy: str, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Return whole arrays of a Zarr group: those called `names`, or all.
+
+    Raises
+    ------
+    FileFormatError
+        If they are damaged; begins with `what`, and tells the remedy.
+    FileNotFoundError
+        If they are not there, or another process takes them away at this moment.
+    """
+    with unless_gone(path), intact(f"{what}; {remedy}"):
+        _, columns = columns_at(path, what, remedy)
+        return {name: columns[name][...] for name in (columns if names is None else names)}
+
+
+@contextmanager
+def unless_gone(path: Path) -> Iterator[None]:
+    """Tell what is damaged from what another process takes away, by a rename, at this moment.
+
+    Raises
+    ------
+    FileNotFoundError
+        In place of the FileFormatError raised inside the block, if `path` is not there.
+    """
+    try:
+        yield
+    except FileFormatError as error:
+        if path.exists():
+            raise
+        msg = f"{path} is not there any more"
+        raise FileNotFoundError(msg) from error
 
 
 def _group(path: Path) -> Any:

@@ -72,6 +72,16 @@ class EventStore:
     Names and all else live in the attributes. Stores of the same events in other selections are groups beside the
     arrays. Signal samples estimate the same cross section, each from events at its
     own benchmark; they are mixed here, on reading.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> store.observable_names
+    ('m_ll', 'y_ll', 'cos_theta')
+    >>> theta = {"c_ll": 0.02, "c_lr": 0.0}
+    >>> xsec = store.xsec(theta)
+    >>> bool(abs(xsec.value[0] - cm.DrellYan().xsec(theta)[0]) < 3 * xsec.error[0])
+    True
     """
 
     def __init__(self, path: str | os.PathLike[str], *, mixing: Mixing | None = None) -> None:

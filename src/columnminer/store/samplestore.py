@@ -48,6 +48,13 @@ class SampleStore:
     ------
     FileFormatError
         If there is no such store, or one of a newer format.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> samples = cm.sample_ratio(store, "c_ll_plus", "sm", 2000, out="samples.zarr")
+    >>> sorted(cm.SampleStore("samples.zarr"))
+    ['n_eff', 'negative', 'r_xz', 't_xz', 'theta0', 'theta1', 'x', 'y']
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

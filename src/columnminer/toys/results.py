@@ -275,6 +275,13 @@ class CampaignResults(Sequence[PointResult]):
     ------
     FileFormatError
         If it is no store of toys.
+
+    Examples
+    --------
+    >>> results = cm.CampaignResults("toys.zarr")
+    >>> point = results.at(mu=1.0)[0]
+    >>> point.values("mu").shape, bool((point.statistic("true") >= 0).all())
+    ((3000,), True)
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

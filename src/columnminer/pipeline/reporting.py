@@ -15,16 +15,19 @@ from columnminer.errors import MissingError
 from columnminer.learn.estimators import load_estimator, trained_members
 from columnminer.model.setup import Setup
 from columnminer.pipeline import steps
+from columnminer.pipeline.fits import load_fit
 from columnminer.pipeline.overview import load_overview
 from columnminer.pipeline.results import load_agreement, load_information, load_limits, load_spread
 from columnminer.pipeline.stages import Workspace
 from columnminer.pipeline.tables import (
     agreement_table,
+    answer_table,
     benchmark_table,
     check_table,
     cut_flow_table,
     estimator_table,
     file_table,
+    fit_table,
     information_table,
     interval_table,
     parameter_table,
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from columnminer.learn.information import Information
     from columnminer.learn.verdicts import Check
     from columnminer.pipeline.configuration import AnalysisConfig
+    from columnminer.pipeline.fits import Fitted
     from columnminer.pipeline.overview import Overview
     from columnminer.pipeline.results import Agreement, Spread
     from columnminer.show.report import Item
@@ -89,6 +93,8 @@ class Results:
         Name of an analysis -> its limits.
     information : dict
         Name of an analysis -> its Fisher information.
+    fits, observed_fits : dict
+        Name of a fit -> what it found in Asimov data, and in recorded events.
     warnings : dict
         Name of a stage -> what was warned of when it was made.
     """
@@ -103,6 +109,8 @@ class Results:
     limits: dict[str, Limits]
     observed_limits: dict[str, Limits]
     information: dict[str, Information]
+    fits: dict[str, Fitted]
+    observed_fits: dict[str, Fitted]
     warnings: dict[str, tuple[str, ...]]
 
     @property
@@ -131,6 +139,8 @@ def load_results(folder: Path, stages: Sequence[str]) -> Results:
         limits=read("limits", load_limits),
         observed_limits=read("observed_limits", load_limits),
         information=read("information", load_information),
+        fits=read("fits", load_fit),
+        observed_fits=read("observed_fits", load_fit),
         warnings={stage: said for stage, said in warned.items() if said},
     )
 
@@ -142,6 +152,11 @@ def result_tables(found: Results) -> list[Table]:
         tables.append(interval_table(found.observed_limits, "Observed intervals, other parameters profiled."))
     if found.limits:
         tables.append(interval_table(found.limits, "Expected intervals, other parameters profiled."))
+    for kind, fits in (("the data", found.observed_fits), ("Asimov data", found.fits)):
+        if fits:
+            tables.append(fit_table(fits, f"Best fits to {kind}."))
+        if any(fitted.answers for fitted in fits.values()):
+            tables.append(answer_table(fits, f"Intervals, limits and significances from {kind}."))
     if found.information:
         tables.append(information_table(found.information))
     if found.agreements:

@@ -14,29 +14,33 @@ from columnminer.pipeline.results import profile_intervals
 from columnminer.show.report import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from columnminer.infer.limits import Limits
     from columnminer.learn.estimators import Trained
     from columnminer.learn.information import Information
     from columnminer.learn.verdicts import Check
     from columnminer.model.setup import Setup
+    from columnminer.pipeline.fits import Fitted
     from columnminer.pipeline.overview import Overview
     from columnminer.pipeline.results import Agreement
     from columnminer.store.eventstore import EventStore
     from columnminer.store.samplestore import SampleStore
     from columnminer.toys.neyman import NeymanThresholds
-    from columnminer.toys.results import CampaignResults
+    from columnminer.toys.results import PointResult
 
 __all__ = [
     "agreement_table",
+    "answer_table",
     "benchmark_table",
     "calibration_of",
     "campaign_table",
     "check_table",
     "cut_flow_table",
     "estimator_table",
+    "fact_table",
     "file_table",
+    "fit_table",
     "information_table",
     "interval_table",
     "parameter_table",
@@ -49,6 +53,11 @@ __all__ = [
 
 _LEVELS = (0.68, 0.95)
 _SINGULAR = 1e-10
+
+
+def fact_table(caption: str, facts: Mapping[str, Any]) -> Table:
+    """Return facts with their names."""
+    return Table(["", ""], [[key, str(value)] for key, value in facts.items()], caption)
 
 
 def parameter_table(setup: Setup) -> Table:
@@ -190,6 +199,48 @@ def interval_table(limits: Mapping[str, Limits], caption: str) -> Table:
     return Table(["parameter", "analysis", "best fit", *(f"{level:.0%} CL" for level in _LEVELS)], rows, caption)
 
 
+def fit_table(fits: Mapping[str, Fitted], caption: str) -> Table:
+    """Return the best fits, parameter by parameter."""
+    rows = [
+        [
+            name,
+            parameter,
+            f"{value:.4g}",
+            "" if (error := fitted.errors[parameter]) is None else f"{error:.3g}",
+            "yes" if fitted.valid else "NO",
+        ]
+        for name, fitted in fits.items()
+        for parameter, value in fitted.values.items()
+    ]
+    return Table(["fit", "parameter", "best fit", "standard error", "converged"], rows, caption)
+
+
+def answer_table(fits: Mapping[str, Fitted], caption: str) -> Table:
+    """Return what was asked of the likelihoods of fits, and the answers."""
+
+    def end(value: float | None, open_end: str) -> str:
+        return open_end if value is None else f"{value:.4g}"
+
+    rows = []
+    for name, fitted in fits.items():
+        for answer in fitted.answers:
+            expected = ""
+            if answer.significance is not None:
+                found = f"{answer.significance:.3g} standard deviations"
+            elif answer.note == "empty":
+                found = "empty"
+            else:
+                found = f"[{end(answer.low, '-inf')}, {end(answer.high, 'inf')}]"
+                found += f" ({answer.note})" if answer.note else ""
+            if answer.expected:
+                low, middle, high = (end(answer.expected[i], "inf") for i in (1, 2, 3))
+                expected = f"{middle} [{low}, {high}]"
+            level = "" if answer.level is None else f"{answer.level:.4g}"
+            rows.append([name, answer.parameter, answer.question, level, found, expected])
+    head = ["fit", "parameter", "question", "CL", "answer", "expected without a signal (68 %)"]
+    return Table(head, rows, caption)
+
+
 def agreement_table(agreements: Mapping[str, Agreement]) -> Table:
     """Return how estimators compare with the exact likelihood."""
     rows = [
@@ -237,7 +288,7 @@ def information_table(information: Mapping[str, Information]) -> Table:
     return Table(head, rows, "Standard errors that the Fisher information promises.")
 
 
-def campaign_table(results: CampaignResults) -> Table:
+def campaign_table(results: Iterable[PointResult]) -> Table:
     """Return the points of a campaign of toys, and how its fits fared."""
     rows = []
     for point in results:

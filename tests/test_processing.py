@@ -181,7 +181,7 @@ def test_bytes_do_not_depend_on_workers(store, run, tmp_path):
 
 def test_bytes_do_not_depend_on_the_cluster(store, run, tmp_path):
     distributed = pytest.importorskip("distributed")
-    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50)
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
     with cluster, distributed.Client(cluster) as client:
         other = run(tmp_path / "events.zarr", client=client)
     assert files(other.path) == files(store.path)

@@ -132,7 +132,7 @@ def test_workers_change_nothing(tmp_path):
 
 def test_a_cluster_changes_nothing(tmp_path):
     distributed = pytest.importorskip("distributed")
-    cluster = distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None)
+    cluster = distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=":0")
     with cluster, distributed.Client(cluster) as client:
         there = run(simple(), tmp_path / "there.zarr", client=client)
     assert files(there.path) == files(run(simple(), tmp_path / "here.zarr").path)

@@ -60,6 +60,14 @@ def open_reader(
         If the file cannot be opened.
     UnknownNameError
         If readers of this format have no such option.
+
+    Examples
+    --------
+    >>> reader = cm.open_reader("sm.lhe.gz")
+    >>> reader.info().weight_names
+    ('nominal', 'sm', 'c_ll_plus', 'c_ll_minus', 'c_lr_plus', 'c_lr_minus', 'c_ll_c_lr')
+    >>> sum(len(batch) for batch in reader.batches(size=1000))
+    20000
     """
     if weights_from is not None:
         events = open_reader(path, digest=digest, weights=(NOMINAL,), **options)
@@ -105,5 +113,6 @@ def reader_for(file: str | PathLike[str]) -> type[Any]:
         held = ", ".join(trees) or "nothing"
         msg = f"{path}: a ROOT file without a tree of events that is known (NanoAOD: Events; Delphes: Delphes): {held}"
         raise FileFormatError(msg)
-    msg = f"{path}: no event file of a known format (LHE, HepMC, Delphes, NanoAOD); it begins with {start[:30]!r}"
+    begins = f"it begins with {start[:30]!r}" if start else "it is empty"
+    msg = f"{path}: no event file of a known format (LHE, HepMC, Delphes, NanoAOD); {begins}"
     raise FileFormatError(msg)

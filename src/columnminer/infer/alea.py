@@ -86,6 +86,12 @@ def load_alea(
         where.
     UnknownNameError
         If a nominal value is given for a parameter that the model does not have.
+
+    Examples
+    --------
+    >>> model = cm.load_alea("search.yaml")
+    >>> {name: round(float(n), 1) for name, n in model.expectation_values().items()}
+    {'background': 254.5, 'signal': 3.6}
     """
     document = read_document(source)
     nominal = _nominal(document, nominal_values)

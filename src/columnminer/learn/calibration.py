@@ -26,7 +26,7 @@ from scipy.optimize import isotonic_regression
 from columnminer.errors import FileFormatError, InputError, MissingError, OutputExistsError
 from columnminer.learn.files import read_estimator, write_estimator
 from columnminer.learn.gold import pick_features, required
-from columnminer.learn.ratios import on_grid
+from columnminer.learn.pairing import on_grid
 from columnminer.learn.verdicts import Check
 from columnminer.learn.wrapped import RatioFrom
 from columnminer.sample.samples import Samples
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from columnminer.learn.ratios import Pairing
+    from columnminer.learn.pairing import Pairing
     from columnminer.store.samplestore import SampleStore
 
 __all__ = ["CalibratedRatio", "CalibrationMethod", "Curve", "calibrate", "is_calibrated", "load_calibrated"]
@@ -247,6 +247,14 @@ def calibrate(
         If there is no such method, or samples are of the training or of another denominator.
     MissingError
         If the samples lack labels, or events of the reference point, or this is no ratio to one reference point.
+
+    Examples
+    --------
+    >>> store, alices = cm.EventStore("events.zarr"), cm.load_estimator("alices")
+    >>> held_out = cm.sample_ratio(store, cm.flat_prior([(-0.05, 0.05)] * 2), "sm", 4000, partition="validation")
+    >>> normalised = cm.calibrate(alices, held_out, "normalisation")
+    >>> normalised.log_ratio(held_out.x[:3], [0.02, 0.0], pairing="grid").shape
+    (1, 3)
     """
     if method not in {"isotonic", "histogram", "normalisation"}:
         msg = f"the method of a calibration is 'isotonic', 'histogram' or 'normalisation', not {method!r}"

@@ -56,6 +56,15 @@ class Ensemble:
     ------
     InputError
         If there are no members, they are of different kinds, or votes do not fit.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> samples = cm.sample_ratio(store, cm.flat_prior([(-0.05, 0.05)] * 2), "sm", 4000)
+    >>> ensemble = cm.Ensemble([cm.RatioEstimator((10,)) for _ in range(3)])
+    >>> ensemble = ensemble.fit(samples, "alices", bootstrap=True, epochs=1, progress=False)
+    >>> ensemble.log_ratio_variance(samples.x[:5], [0.03, 0.0], pairing="grid").shape
+    (1, 5)
     """
 
     def __init__(self, members: Sequence[Estimator], votes: ArrayLike | None = None) -> None:

@@ -58,6 +58,11 @@ class CorrectionMap:
         If the file is none of correctionlib, or an input is not known.
     MissingError
         If correctionlib is not installed.
+
+    Examples
+    --------
+    >>> tag = cm.CorrectionMap("btag.json", "tag")
+    >>> detector = cm.Detector(tags={"b": {"b": tag, "c": 0.15, "j": 0.01}})
     """
 
     file: str

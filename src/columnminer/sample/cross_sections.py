@@ -69,6 +69,12 @@ def cross_sections(
     ------
     InputError, UnknownNameError, MissingError
         If points are not what they should be, or the set-up has no weights at one.
+
+    Examples
+    --------
+    >>> xsec = cm.cross_sections(cm.EventStore("events.zarr"), cm.flat_prior([(-0.05, 0.05)] * 2), n_theta=10)
+    >>> xsec.theta.shape, xsec.value.shape
+    ((10, 2), (10,))
     """
     thetas, nus = joint_points(theta, nu, store, n_theta=n_theta, n=sys.maxsize, seed=seed, name="theta")
     if checked_replica(replica) is None and len(np.unique(nus, axis=0)) <= 1:

@@ -87,6 +87,12 @@ def write_report(path: Path, title: str, sections: Sequence[Section], *, footer:
         Where to write; written beside itself first and renamed, so that a reader never sees half of it.
     title, sections, footer
         What it says.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from columnminer.show.report import Paragraph, Section
+    >>> cm.write_report(Path("report.html"), "Limits", [Section("Set-up", [Paragraph("Two couplings.")])])
     """
     head = html.escape(title)
     contents = "".join(

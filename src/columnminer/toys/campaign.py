@@ -53,6 +53,13 @@ class Campaign:
     ------
     InputError, UnknownNameError
         If something makes no sense; the message names file and key.
+
+    Examples
+    --------
+    >>> model = cm.load_alea("search.yaml")
+    >>> campaign = cm.Campaign(model, "signal_rate_multiplier", to_vary={"signal_rate_multiplier": [0, 1]}, n_toys=20)
+    >>> len(cm.run_campaign(campaign, "toys_of_search.zarr", progress=False))
+    2
     """
 
     def __init__(

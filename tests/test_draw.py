@@ -12,6 +12,7 @@ from scipy import stats
 from columnminer.errors import ColumnMinerWarning, FileFormatError, InputError, MissingError
 from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior
 from columnminer.sample import draw as draw_module
+from columnminer.sample import inversion
 from columnminer.sample.npy import read_npy, write_npy
 from columnminer.sample.points import counts, parameter_points
 from columnminer.sample.samples import Samples
@@ -73,7 +74,7 @@ def test_what_is_drawn_does_not_depend_on_blocks_nor_on_memory(store, monkeypatc
     original = type(store).blocks
     monkeypatch.setattr(type(store), "blocks", lambda self, *a, **k: original(self, *a, **(k | {"size": block})))
     monkeypatch.setattr(draw_module, "_IN_MEMORY", 0)
-    monkeypatch.setattr(draw_module, "_CHUNK", 5 * block)
+    monkeypatch.setattr(inversion, "_CHUNK", 5 * block)
     parts = sample_ratio(store, gaussian_prior([0.0], [1.0]), "zero", 4000, n_theta=20, seed=3)
     np.testing.assert_array_equal(parts.x, whole.x)
     np.testing.assert_allclose(parts.r_xz, whole.r_xz, rtol=1e-6)

@@ -12,6 +12,7 @@ import columnminer as cm
 import columnminer.sample.draw as draw_module
 from columnminer.errors import ColumnMinerWarning, InputError, MissingError
 from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior
+from columnminer.sample import inversion
 from columnminer.sample.points import joint_points
 from columnminer.sample.samples import Samples
 from columnminer.sample.sampling import sample_double_ratio, sample_local, sample_plain, sample_ratio, sample_test
@@ -153,7 +154,7 @@ def test_streams_belong_to_points_not_to_blocks_or_memory(store, monkeypatch):
     original = type(store).blocks
     monkeypatch.setattr(type(store), "blocks", lambda self, *a, **k: original(self, *a, **(k | {"size": 170})))
     monkeypatch.setattr(draw_module, "_IN_MEMORY", 0)
-    monkeypatch.setattr(draw_module, "_CHUNK", 700)
+    monkeypatch.setattr(inversion, "_CHUNK", 700)
     parts = draw()
     np.testing.assert_array_equal(parts.x, whole.x)
     np.testing.assert_array_equal(parts.theta0, whole.theta0)

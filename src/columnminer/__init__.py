@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from columnminer.infer.geometry import distance_contours, geodesics
     from columnminer.infer.histfactory import to_workspace, write_workspace
     from columnminer.infer.histogram import HistogramLikelihood
+    from columnminer.infer.impacts import impacts
     from columnminer.infer.intervals import confidence_interval
     from columnminer.infer.likelihood import Likelihood
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
@@ -193,6 +194,7 @@ _NAMES = {
     "columnminer.infer.adaptive": ("AdaptiveHistograms",),
     "columnminer.infer.alea": ("load_alea",),
     "columnminer.infer.asymptotics": ("cls_limit", "cls_values", "discovery"),
+    "columnminer.infer.impacts": ("impacts",),
     "columnminer.infer.intervals": ("confidence_interval",),
     "columnminer.infer.profiles": ("profile", "project"),
     "columnminer.infer.projection": ("ScoreProjection",),
@@ -302,6 +304,7 @@ __all__ = [
     "flat_prior",
     "gaussian_prior",
     "geodesics",
+    "impacts",
     "import_madminer",
     "import_madminer_estimator",
     "interval_batch",

@@ -22,6 +22,7 @@ __all__ = [
     "InputError",
     "MissingError",
     "OutputExistsError",
+    "StorageError",
     "TaskError",
     "UnknownNameError",
     "did_you_mean",
@@ -73,6 +74,10 @@ class MissingError(ColumnMinerError, RuntimeError):
 
 class OutputExistsError(ColumnMinerError, FileExistsError):
     """The output is there already, and neither resuming nor replacing it was asked for."""
+
+
+class StorageError(ColumnMinerError, OSError):
+    """There is no room for an output: the disk or the quota is full, or files may not grow so long."""
 
 
 class TaskError(ColumnMinerError, RuntimeError):

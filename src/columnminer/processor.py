@@ -30,7 +30,7 @@ from columnminer.model.systematics import SelectionVariation
 from columnminer.observe.polynomial_histogram import PolynomialHistogram
 from columnminer.store.building import PartBuilder
 from columnminer.store.chunks import Chunk, Chunks, FileTotals, file_identity
-from columnminer.store.parts import committed_part, open_parts, write_part
+from columnminer.store.parts import committed_part, open_parts, parts_under, write_part
 from columnminer.store.samples import Sample
 from columnminer.store.settings import run_settings, selections_of, variation_folders, varied_selections
 from columnminer.store.sources import Source
@@ -205,7 +205,7 @@ class EventProcessor(ProcessorABC):  # type: ignore[misc]
                 raise MissingError(msg)
         selections = selections_of(sample, self.selection, self.varied)
         if self.out is not None:
-            folder = Path(f"{self.out}.parts") / source.part_key
+            folder = parts_under(Path(f"{self.out}.parts"), self.settings) / source.part_key
             for name in selections:
                 (folder / name).mkdir(parents=True, exist_ok=True)
             there = committed_part(folder, start)

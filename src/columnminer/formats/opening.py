@@ -104,5 +104,6 @@ def _reader_of(path: str) -> type[Any]:
         held = ", ".join(trees) or "nothing"
         msg = f"{path}: a ROOT file without a tree of events that is known (NanoAOD: Events; Delphes: Delphes): {held}"
         raise FileFormatError(msg)
-    msg = f"{path}: no event file of a known format (LHE, HepMC, Delphes, NanoAOD); it begins with {start[:30]!r}"
+    begins = f"it begins with {start[:30]!r}" if start else "it is empty"
+    msg = f"{path}: no event file of a known format (LHE, HepMC, Delphes, NanoAOD); {begins}"
     raise FileFormatError(msg)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import gammaln, xlogy
 
-from columnminer.errors import InputError
+from columnminer.errors import InputError, UnknownNameError, did_you_mean
 from columnminer.infer.analysis_space import AnalysisSpace, volumes
 from columnminer.infer.arrays import Place
 from columnminer.infer.derivatives import Derivatives
@@ -63,6 +63,20 @@ class SourceHistogram:
     def density(self) -> NDArray[np.float64]:
         """Values over the volumes of the bins."""
         return self.values / volumes(self.edges)
+
+    def projected(self, axis: str) -> SourceHistogram:
+        """Return the histogram along one axis, summed over the others.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such axis.
+        """
+        if axis not in self.edges:
+            msg = f"the analysis space has no axis {axis!r}.{did_you_mean(axis, self.edges)}"
+            raise UnknownNameError(msg)
+        others = tuple(i for i, name in enumerate(self.edges) if name != axis)
+        return SourceHistogram({axis: self.edges[axis]}, self.values.sum(axis=others))
 
 
 class TemplateLikelihood(Likelihood):

@@ -26,7 +26,7 @@ from scipy.optimize import isotonic_regression
 from columnminer.errors import FileFormatError, InputError, MissingError, OutputExistsError
 from columnminer.learn.files import read_estimator, write_estimator
 from columnminer.learn.gold import pick_features, required
-from columnminer.learn.ratios import on_grid
+from columnminer.learn.pairing import on_grid
 from columnminer.learn.verdicts import Check
 from columnminer.learn.wrapped import RatioFrom
 from columnminer.sample.samples import Samples
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from columnminer.learn.ratios import Pairing
+    from columnminer.learn.pairing import Pairing
     from columnminer.store.samplestore import SampleStore
 
 __all__ = ["CalibratedRatio", "CalibrationMethod", "Curve", "calibrate", "is_calibrated", "load_calibrated"]

@@ -16,18 +16,20 @@ from columnminer.learn.gold import density_columns
 from columnminer.learn.lesson import Lesson
 from columnminer.learn.loaders import generator
 from columnminer.learn.losses import density_method, negative_log_likelihood, score_error
-from columnminer.learn.ratios import check_pairs, on_grid
+from columnminer.learn.modules import DensityModule
+from columnminer.learn.pairing import check_pairs, on_grid
 from columnminer.learn.scaling import Scaling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from columnminer.learn.census import Census
+    from columnminer.learn.fit import Fit
     from columnminer.learn.loaders import Batch, Generators
-    from columnminer.learn.ratios import Pairing
+    from columnminer.learn.pairing import Pairing
 
 __all__ = ["DensityEstimator", "DensityRatio"]
 
@@ -144,6 +146,9 @@ class DensityEstimator(Estimator):
             objective=objective,
             settings={"alpha": alpha} if uses_score else {},
         )
+
+    def _module(self, fit: Fit) -> nn.Module:
+        return DensityModule(fit.network, fit.scalings["x"], fit.scalings["theta"])
 
     def log_density(
         self,

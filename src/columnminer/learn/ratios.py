@@ -5,18 +5,20 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from columnminer.errors import ColumnMinerWarning, InputError
+from columnminer.errors import ColumnMinerWarning
 from columnminer.learn.denominators import FixedDenominator, ratio_to
 from columnminer.learn.estimator import Estimator
 from columnminer.learn.gold import ratio_columns
 from columnminer.learn.lesson import Lesson
 from columnminer.learn.losses import numerator_score_error, ratio_method
+from columnminer.learn.modules import DoubleRatioModule, RatioModule
+from columnminer.learn.pairing import check_pairs, on_grid
 from columnminer.learn.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -25,13 +27,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from columnminer.learn.census import Census
+    from columnminer.learn.fit import Fit
     from columnminer.learn.loaders import Batch, Generators
     from columnminer.learn.networks import MLP
+    from columnminer.learn.pairing import Pairing
     from columnminer.learn.scaling import Moments
 
-__all__ = ["DoubleRatioEstimator", "Pairing", "RatioEstimator", "check_pairs", "on_grid"]
-
-Pairing: TypeAlias = Literal["pairs", "grid"]
+__all__ = ["DoubleRatioEstimator", "RatioEstimator"]
 
 _BLOCK = 65_536
 """Events evaluated together."""
@@ -119,6 +121,9 @@ class RatioEstimator(_RatioLearner):
 
     def _reference_point(self, theta1: Moments) -> NDArray[np.float64]:
         return theta1.single_point(f"theta1 of a {type(self).__name__}")
+
+    def _module(self, fit: Fit) -> nn.Module:
+        return RatioModule(fit.network, fit.scalings["x"], fit.scalings["theta"])
 
     def log_ratio(
         self,
@@ -223,6 +228,9 @@ class DoubleRatioEstimator(_RatioLearner):
         """
         return ratio_to(self, theta1)
 
+    def _module(self, fit: Fit) -> nn.Module:
+        return DoubleRatioModule(fit.network, fit.scalings["x"], fit.scalings["theta"])
+
     def log_ratio(
         self,
         x: ArrayLike,
@@ -297,33 +305,3 @@ class DoubleRatioEstimator(_RatioLearner):
                 slopes[rows] = self.fitted.network.value_and_gradient(inputs, 2 * n_par)[1].cpu().numpy()
         scale = self.fitted.scalings["theta"].scale
         return slopes[:, :n_par] / scale, -slopes[:, n_par:] / scale
-
-
-def check_pairs(n_events: int, n_points: int) -> None:
-    """Refuse events and points that make no pairs.
-
-    Raises
-    ------
-    InputError
-        If there is neither one point nor one for each event.
-    """
-    if n_points not in {1, n_events}:
-        msg = (
-            f"{n_events} events and {n_points} points make no pairs: give one point, one for each event, or "
-            'pairing="grid"'
-        )
-        raise InputError(msg)
-
-
-def on_grid(pairing: Pairing) -> bool:
-    """Return whether every event is evaluated at every point.
-
-    Raises
-    ------
-    InputError
-        If there is no such pairing.
-    """
-    if pairing not in {"pairs", "grid"}:
-        msg = f"pairing is 'pairs' or 'grid', not {pairing!r}"
-        raise InputError(msg)
-    return pairing == "grid"

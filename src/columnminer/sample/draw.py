@@ -1,8 +1,9 @@
 """Unweighting: events drawn in proportion to their weight at a parameter point, for many points at once.
 
 Event e is drawn at theta with probability W_e(theta) / sum_e W_e(theta), independently each time, by inverting the
-cumulative sum of the weights. Events are read block by block, twice: once for the sums, once to draw. A draw has a
-random number of its own, so that neither the blocks nor what else is drawn, where and by whom, matters to it.
+cumulative sum of the weights (`inversion`). Events are read block by block, twice: once for the sums, once to draw.
+A draw has a random number of its own, so that neither the blocks nor what else is drawn, where and by whom, matters to
+it.
 
 With nuisance parameters, points are pairs (theta, nu), and the weights at theta are multiplied with the factors of
 `model.response`; without them, nothing of that is looked at.
@@ -14,11 +15,12 @@ Negative weights have no probability. What is done with them has a name: "refuse
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 import numpy as np
 
 from columnminer.errors import InputError, MissingError
+from columnminer.sample.inversion import ROUNDING, Group, worth_pieces
 from columnminer.sample.nuisances import NuisanceSums, exponents, nuisance_sums
 from columnminer.sample.replicas import checked_replica, multiplicities
 
@@ -32,14 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["DrawOptions", "Events", "NegativeWeights", "PointSums", "Sampler", "with_background"]
 
-Item = TypeVar("Item")
 NegativeWeights: TypeAlias = Literal["clip", "refuse", "keep"]
 
 _IN_MEMORY = 1_000_000
 """Partitions of up to so many events are kept in memory between passes."""
-
-_CHUNK = 2**18
-"""Weights (points x events) in work at a time: few enough for the processor's cache."""
 
 
 class DrawOptions(TypedDict, total=False):
@@ -238,7 +236,7 @@ class Sampler:
         self, benchmark: str | None, coefficients: NDArray[np.float64], shifts: NDArray[np.float64] | None
     ) -> PointSums:
         """Return the sums at points of one group, by their coefficients and `nuisances.powers`."""
-        group = _Group(self._events_near(benchmark), coefficients, shifts, by_size=self.negative_weights == "keep")
+        group = Group(self._events_near(benchmark), coefficients, shifts, by_size=self.negative_weights == "keep")
         group.sum()
         everything, negative, limit = group.total, group.negative, np.full(len(coefficients), np.inf)
         if self.trim is not None:
@@ -277,17 +275,22 @@ class Sampler:
         n, n_columns = int(ends[-1]), coefficients.shape[1] + (2 * len(self.store.nuisances) if self.nuisances else 0)
         x = np.empty((n, len(self.store.observable_names)), dtype=self.dtype)
         columns = np.empty((n, n_columns))
-        for benchmark, which in groups:
-            some = None if shifts is None else shifts[which]
-            events = self._events_near(benchmark)
-            group = _Group(events, coefficients[which], some, by_size=self.negative_weights == "keep")
-            group.total, group.limit = sums.drawn[which], sums.limit[which]
-            rows = [np.argsort(uniforms[i]) for i in which]
-            targets = [uniforms[i][r] for i, r in zip(which, rows, strict=True)]
-            rows = [r + (ends[i] - len(r)) for i, r in zip(which, rows, strict=True)]
-            for i, done, found, block, block_columns in group.pick(targets):
-                into = rows[i][done : done + len(found)]
-                x[into], columns[into] = block.x.take(found, axis=0), block_columns.take(found, axis=0)
+        in_pieces = worth_pieces([len(u) for u in uniforms], self.store.n_events(self.partition))
+        in_pieces &= shifts is None and (sums.negative <= ROUNDING) & np.isinf(sums.limit)
+        for benchmark, near in groups:
+            for by_pieces, which in ((True, near[in_pieces[near]]), (False, near[~in_pieces[near]])):
+                if not len(which):
+                    continue
+                some = None if shifts is None else shifts[which]
+                events = self._events_near(benchmark)
+                group = Group(events, coefficients[which], some, by_size=self.negative_weights == "keep")
+                group.total, group.limit = sums.drawn[which], sums.limit[which]
+                rows = [np.argsort(uniforms[i]) for i in which]
+                targets = [uniforms[i][r] for i, r in zip(which, rows, strict=True)]
+                rows = [r + (ends[i] - len(r)) for i, r in zip(which, rows, strict=True)]
+                for i, done, found, block, block_columns in group.pick(targets, by_pieces=by_pieces):
+                    into = rows[i][done : done + len(found)]
+                    x[into], columns[into] = block.x.take(found, axis=0), block_columns.take(found, axis=0)
         return x, columns
 
     def nuisance_sums(self, benchmark: str | None, nus: NDArray[np.float64]) -> NuisanceSums:
@@ -303,101 +306,3 @@ class Sampler:
                 self.store, self.partition, self._near(benchmark), nuisances=self.nuisances, replica=self.replica
             )
         return self._events[benchmark]
-
-
-class _Group:
-    """Some points that are drawn from the same events; `powers` is None where all nuisance parameters are 0."""
-
-    def __init__(
-        self, events: Events, coefficients: NDArray[np.float64], powers: NDArray[np.float64] | None, *, by_size: bool
-    ) -> None:
-        self.events, self.coefficients, self.powers, self.by_size = events, coefficients, powers, by_size
-        self.limit: NDArray[np.float64] | None = None
-
-    def _weights(self, columns: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-        """Yield a few points with the weights of their events, (n_points, n).
-
-        The array is used again for the next points: fresh memory for each would cost more than the sums themselves.
-        One point alone is done twice, as BLAS rounds a product with a vector differently from one with a matrix, and
-        weights must not depend on which other points are there.
-        """
-        n_linear = self.coefficients.shape[1]
-        step = max(_CHUNK // len(columns), 1)
-        buffer = np.empty((max(min(step, len(self.coefficients)), 2), len(columns)))
-        transposed = np.ascontiguousarray(columns[:, :n_linear].T)
-        for start in range(0, len(self.coefficients), step):
-            which = slice(start, min(start + step, len(self.coefficients)))
-            few = which if which.stop - start > 1 else [start, start]
-            weights = np.matmul(self.coefficients[few], transposed, out=buffer[: max(which.stop - start, 2)])
-            weights = weights[: which.stop - start]
-            if self.powers is not None:
-                factors = self.powers[few] @ columns[:, n_linear:].T
-                weights *= np.exp(factors, out=factors)[: len(weights)]
-            yield which, weights
-
-    def _make_probabilities(self, weights: NDArray[np.float64], which: slice) -> None:
-        """Turn weights, in place, into what events are drawn in proportion to."""
-        if self.by_size:
-            np.abs(weights, out=weights)
-        else:
-            np.maximum(weights, 0.0, out=weights)
-        if self.limit is not None and np.isfinite(self.limit[which]).any():
-            weights[weights > self.limit[which, np.newaxis]] = 0.0
-
-    def sum(self) -> None:
-        """Pass over the events for the sums behind `PointSums`."""
-        self.total, self.squares, self.signed = np.zeros((3, len(self.coefficients)))
-        self.columns = np.zeros(self.coefficients.shape[1])
-        for _, columns in self.events:
-            self.columns += columns[:, : len(self.columns)].sum(axis=0)
-            for which, weights in self._weights(columns):
-                if self.powers is not None:
-                    self.signed[which] += weights.sum(axis=1)
-                self._make_probabilities(weights, which)
-                self.total[which] += weights.sum(axis=1)
-                self.squares[which] += np.einsum("pn,pn->p", weights, weights)
-        if self.powers is None:  # then it is linear, and needs no pass
-            self.signed = np.einsum("pb,b->p", self.coefficients, self.columns)
-
-    @property
-    def negative(self) -> NDArray[np.float64]:
-        """Sum of |W| over events of negative weight, (n_points,): it is the excess over the sum of W, once or twice."""
-        excess = self.total - self.signed
-        return np.maximum(excess / 2.0 if self.by_size else excess, 0.0)
-
-    def pick(
-        self, uniforms: list[NDArray[np.float64]]
-    ) -> Iterator[tuple[int, int, NDArray[np.int64], Block, NDArray[np.float64]]]:
-        """Find the events that ascending uniform numbers point to, (n_draws,) for each point.
-
-        Yields
-        ------
-        tuple
-            Point, number of its draws found before, positions of the found events in the block, the block, its weights.
-        """
-        done = np.zeros(len(uniforms), dtype=np.int64)
-        carry = np.zeros(len(uniforms))
-        for (block, columns), is_last in _with_last(iter(self.events)):
-            sums = np.empty(len(columns))
-            for which, weights in self._weights(columns):
-                self._make_probabilities(weights, which)
-                for i, row in enumerate(weights, start=which.start):
-                    np.cumsum(row, out=sums)
-                    wanted = uniforms[i][done[i] :] * self.total[i] - carry[i]
-                    if not is_last:
-                        wanted = wanted[: np.searchsorted(wanted, sums[-1])]
-                    # Rounding may leave a target at or above the last sum: it belongs to the last event with weight.
-                    found = np.searchsorted(sums, np.minimum(wanted, np.nextafter(sums[-1], 0.0)), side="right")
-                    if len(found):
-                        yield i, int(done[i]), found, block, columns
-                    done[i] += len(found)
-                    carry[i] += sums[-1]
-
-
-def _with_last(items: Iterator[Item]) -> Iterator[tuple[Item, bool]]:
-    """Yield each item, and whether it is the last."""
-    item = next(items, None)
-    while item is not None:
-        following = next(items, None)
-        yield item, following is None
-        item = following

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from columnminer.errors import ColumnMinerWarning, InputError, MissingError
+from columnminer.files import writing
 from columnminer.sample.augment import signs
 from columnminer.sample.draw import PointSums
 from columnminer.sample.hypotheses import Cases
+from columnminer.sample.inversion import ROUNDING
 from columnminer.sample.nuisances import NuisanceSums, powers
 from columnminer.store.samplestore import SampleStore
 from columnminer.store.shuffle import Shuffle, order_of
@@ -46,9 +48,6 @@ RunTasks: TypeAlias = "Callable[..., list[Any]]"
 
 FEW_EVENTS = 100
 """Fewer effective events than this at a point (cross-section errors above 10 %) are warned about."""
-
-_ROUNDING = 1e-9
-"""Negative weights that make a smaller share of the total than this are rounding errors of the morphing."""
 
 _DRAWS = 2**18
 """Draws in a block: some tens of MB."""
@@ -244,8 +243,10 @@ def mined_into(
     ------
     OutputExistsError
         If something is at `out`.
+    StorageError
+        If there is no room for it.
     """
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+    with writing(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         shuffle = Shuffle(Path(folder), mine.columns(), len(mine))
         runs = run(partial(_write_run, mine, shuffle), mine.blocks, title="draws")
         tables = shuffle.merged(runs)
@@ -314,7 +315,7 @@ def _report(sampler: Sampler, source: Source, sums: PointSums) -> None:
     if not (sums.drawn > 0.0).all():
         msg = f"no event has a positive weight at {named(int((sums.drawn <= 0.0).argmax()))}"
         raise MissingError(msg)
-    if float(sums.negative.max()) > _ROUNDING:
+    if float(sums.negative.max()) > ROUNDING:
         worst = named(int(sums.negative.argmax()))
         share = f"negative weights make up to {sums.negative.max():.2%} of the total at {worst}"
         if sampler.negative_weights == "refuse":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from columnminer.errors import FileFormatError
+from columnminer.files import appearing
 from columnminer.sample.samples import ARRAYS, Samples
 from columnminer.store.arrays import CHUNK
 from columnminer.store.samplestore import SampleStore
@@ -39,11 +40,11 @@ def write_npy(samples: Samples | SampleStore, folder: str | Path, name: str) -> 
         stem = "theta" if array == "theta0" and "theta1" not in arrays else array
         shape = (len(samples), 1) if array in _COLUMNS else values.shape
         written.append(folder / f"{stem}_{name}.npy")
-        with written[-1].open("wb") as file:
+        with appearing(written[-1]) as new, new.open("wb") as file:
             header = {"descr": np.lib.format.dtype_to_descr(values.dtype), "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_2_0(file, header)
             for start in range(0, len(samples), CHUNK):
-                np.asarray(values[start : start + CHUNK]).tofile(file)
+                file.write(np.ascontiguousarray(values[start : start + CHUNK]).data)
     return written
 
 

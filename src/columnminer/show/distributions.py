@@ -66,7 +66,7 @@ def plot_distribution(
         msg = f"no histogram is called {base!r}.{did_you_mean(base, histograms)}"
         raise UnknownNameError(msg)
     if ax is None:
-        figure = Figure(figsize=(6.4, 5.6))
+        figure = Figure(figsize=(6.4, 5.6), layout="constrained")
         if len(histograms) > 1:
             ax, ratio_ax = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
         else:

@@ -101,7 +101,8 @@ def coverage(
         elif point.intervals is not None:
             held = _holds(point.intervals[:, 0], point.intervals[:, 1], truth(point))
         else:
-            msg = f"no intervals are stored with the toys at {point.poi} = {truth(point)}; give a threshold"
+            msg = f"no intervals are stored with the toys at {point.poi} = {truth(point)}: run the campaign with "
+            msg += "compute_confidence_interval=True (and level=...), or say which they are with threshold= and level="
             raise MissingError(msg)
         count.append(int(held.sum()))
         toys.append(len(held))

@@ -14,8 +14,20 @@ import columnminer
 
 SOURCE = Path(columnminer.__file__).parent
 ORDER = [
-    *("errors", "files", "documents", "streams", "arithmetic", "momenta", "expressions", "run", "model", "schema"),
-    *("formats", "generate", "observe", "store", "processing", "processor", "sample", "learn", "infer", "toys"),
+    *("errors", "files", "documents", "bars", "streams", "arithmetic", "momenta", "expressions", "run", "model"),
+    *(
+        "schema",
+        "formats",
+        "generate",
+        "observe",
+        "store",
+        "processing",
+        "processor",
+        "sample",
+        "learn",
+        "infer",
+        "toys",
+    ),
     *("show", "pipeline", "cli"),
 ]
 FILES = sorted(p for p in SOURCE.rglob("*.py") if p.name != "_version.py")

@@ -22,6 +22,7 @@ __all__ = [
     "InputError",
     "MissingError",
     "OutputExistsError",
+    "RangeWarning",
     "StorageError",
     "TaskError",
     "UnknownNameError",
@@ -30,7 +31,18 @@ __all__ = [
 
 
 class ColumnMinerError(Exception):
-    """Base of every error that columnminer raises on purpose."""
+    """Base of every error that columnminer raises on purpose.
+
+    Examples
+    --------
+    >>> try:
+    ...     cm.Selection({"pt": "j[0].ptt"})
+    ... except cm.ColumnMinerError as error:
+    ...     print(error)
+    observable 'pt': particles have no attribute 'ptt'. Did you mean 'pt'?
+        j[0].ptt
+             ^
+    """
 
 
 class InputError(ColumnMinerError, ValueError):
@@ -74,11 +86,23 @@ class TaskError(ColumnMinerError, RuntimeError):
 
 
 class ColumnMinerWarning(UserWarning):
-    """Base of every warning of columnminer: the result stands, but look at it."""
+    """Base of every warning of columnminer: the result stands, but look at it.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", cm.ColumnMinerWarning)  # a doubtful result is no result
+    ...     limit = cm.cls_limit(cm.PyhfLikelihood.from_workspace("counting.json"), "mu")
+    """
 
 
 class CheckWarning(ColumnMinerWarning):
     """A quality check of an estimator failed or was never made."""
+
+
+class RangeWarning(ColumnMinerWarning):
+    """An estimator was asked beyond the parameter points of its training."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -59,7 +59,14 @@ _METADATA = ("benchmark", "background", "data", "k_factor", "cross_section", "sy
 
 
 def fileset(samples: Iterable[Sample], tree: str = "Events") -> dict[str, Any]:
-    """Return samples as a fileset of coffea: dataset -> files and metadata, which say all that the samples do."""
+    """Return samples as a fileset of coffea: dataset -> files and metadata, which say all that the samples do.
+
+    Examples
+    --------
+    >>> samples = [cm.Sample("ttH.root", benchmark="sm", name="ttH", cross_section=0.507)]
+    >>> sorted(cm.fileset(samples)["ttH"])
+    ['files', 'metadata']
+    """
     return {
         sample.name: {
             "files": {str(path): tree for path in sample.files},

@@ -75,6 +75,15 @@ class FisherInformation:
         If the luminosity is not positive.
     UnknownNameError
         If a cut or an efficiency names something that is not an observable.
+
+    Examples
+    --------
+    >>> fisher = cm.FisherInformation(cm.EventStore("events.zarr"), luminosity=3000.0)
+    >>> everything, mass = fisher.truth("sm"), fisher.histogram("sm", "m_ll", bins=10)
+    >>> everything.parameter_names
+    ('c_ll', 'c_lr')
+    >>> bool(mass.information[0, 0] < everything.information[0, 0])
+    True
     """
 
     def __init__(

@@ -116,6 +116,15 @@ class TemplateLikelihood(Likelihood):
     ------
     InputError, UnknownNameError
         If sources, axes and parameters do not fit together.
+
+    Examples
+    --------
+    >>> mu = cm.Parameter("mu", 1.0, kind="rate", fit_limits=(0, None))
+    >>> signal = cm.TemplateSource("signal", np.array([0.1, 0.8, 0.1]), 5.0, rate="mu")
+    >>> background = cm.TemplateSource("background", np.array([0.4, 0.3, 0.3]), 20.0)
+    >>> model = cm.TemplateLikelihood("run", {"energy": [0.0, 1.0, 2.0, 3.0]}, [signal, background], [mu])
+    >>> float(model.with_data({"energy": np.array([0.5, 1.5])}).log_likelihood(mu=2.0).round(4))
+    -25.1637
     """
 
     def __init__(

@@ -51,6 +51,14 @@ class DensityEstimator(Estimator):
         "maf" or "spline" on a "gaussian" or "mixture" base; see `flows.ConditionalFlow`.
     features, scale_parameters, device
         See `Estimator`. x is always scaled; densities are per unit of the features as they are given.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> samples = cm.sample_density(store, cm.flat_prior([(-0.05, 0.05)] * 2), 4000)
+    >>> flow = cm.DensityEstimator((10,), features=["m_ll"]).fit(samples, "nde", epochs=1, progress=False)
+    >>> flow.log_density(samples.x[:3], [0.0, 0.0], names=samples.feature_names, pairing="grid").shape
+    (1, 3)
     """
 
     def __init__(

@@ -32,6 +32,12 @@ class Information:
         (n, n, n, n) covariance of its entries, from the finite number of simulated events or as its maker says.
     parameter_names : tuple of str
         Rows and columns.
+
+    Examples
+    --------
+    >>> both = cm.Information(np.array([[4.0, 1.0], [1.0, 2.0]]), np.zeros((2, 2, 2, 2)), ("a", "b"))
+    >>> both.project(["a"]).information, both.profile(["a"]).information  # b known, and b unknown
+    (array([[4.]]), array([[3.5]]))
     """
 
     information: NDArray[np.float64]

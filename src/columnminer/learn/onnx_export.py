@@ -62,6 +62,10 @@ def export_onnx(estimator: Estimator, path: str | Path, *, replace: bool = False
         If nothing has been learned yet, or the packages that write ONNX are not installed.
     OutputExistsError
         If the file is there, and is not to be replaced.
+
+    Examples
+    --------
+    >>> cm.export_onnx(cm.load_estimator("alices"), "alices.onnx")
     """
     path = Path(path)
     require_free(path, replace=replace)

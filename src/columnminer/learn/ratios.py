@@ -103,6 +103,17 @@ class RatioEstimator(_RatioLearner):
 
     The network takes (theta, x) and gives log r; its gradient with respect to theta is the score. theta1 must be the
     same in all training events. For the settings see `Estimator`.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> samples = cm.sample_ratio(store, cm.flat_prior([(-0.05, 0.05)] * 2), "sm", 4000)
+    >>> estimator = cm.RatioEstimator((10,)).fit(samples, "alices", alpha=1.0, epochs=1, progress=False)
+    >>> thetas = [[0.0, 0.0], [0.03, 0.0]]
+    >>> estimator.log_ratio(samples.x[:5], thetas, pairing="grid").shape
+    (2, 5)
+    >>> estimator.score(samples.x[:5], [0.0, 0.0]).shape
+    (5, 2)
     """
 
     estimates = "ratio"
@@ -190,6 +201,15 @@ class DoubleRatioEstimator(_RatioLearner):
 
     The network takes (theta0, theta1, x); with ``alices``, ``rascal`` and ``cascal`` it is trained on the joint scores
     at both points (`sample_double_ratio`). For the settings see `Estimator`.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> prior = cm.flat_prior([(-0.05, 0.05)] * 2)
+    >>> samples = cm.sample_double_ratio(store, prior, prior, 4000)
+    >>> estimator = cm.DoubleRatioEstimator((10,)).fit(samples, "alices", epochs=1, progress=False)
+    >>> estimator.log_ratio(samples.x[:3], [0.03, 0.0], [0.0, 0.03], pairing="grid").shape
+    (1, 3)
     """
 
     estimates = "double ratio"

@@ -52,6 +52,13 @@ class ScoreEstimator(Estimator):
 
     From samples with nuisance parameters it learns the scores of these as well. `score` and `without_nuisances` say
     what becomes of them.
+
+    Examples
+    --------
+    >>> samples = cm.sample_local(cm.EventStore("events.zarr"), "sm", 4000)
+    >>> sally = cm.ScoreEstimator((10,)).fit(samples, "sally", epochs=1, progress=False)
+    >>> sally.score(samples.x[:5]).shape
+    (5, 2)
     """
 
     estimates = "score"

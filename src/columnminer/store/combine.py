@@ -83,6 +83,17 @@ def combine(
     -----
     ColumnMinerWarning
         If the events of the stores were selected differently.
+
+    Examples
+    --------
+    >>> selection, setup = cm.Selection(cm.DrellYan().observables), cm.DrellYan().setup()
+    >>> names = ["sm", "c_ll_plus"]
+    >>> stores = [
+    ...     cm.process([cm.Sample(f"{n}.lhe.gz", benchmark=n)], setup, selection, f"{n}.zarr", progress=False)
+    ...     for n in names
+    ... ]
+    >>> len(cm.combine(stores, "both.zarr")) == sum(map(len, stores))
+    True
     """
     out = Path(out)
     factors = [1.0] * len(stores) if k_factors is None else [float(k) for k in k_factors]

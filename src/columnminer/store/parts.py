@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 from columnminer.errors import OutputExistsError
 from columnminer.files import locked
 from columnminer.formats.reader import Generated
-from columnminer.store.arrays import read_arrays, read_attributes, write_arrays
+from columnminer.store.arrays import write_arrays
+from columnminer.store.columns import attributes_at, intact, read_columns, unless_gone
 from columnminer.store.commit import read_json, staged, write_json
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
     "PartInfo",
     "committed_part",
     "committed_parts",
+    "discard_left",
     "discard_parts",
     "joining",
     "open_parts",
@@ -51,6 +53,8 @@ CONFIGURATION = "configuration.json"
 _LOCK = ".lock"
 _DIGITS = 16
 _PLACE = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
+
+_REMEDY = "delete {} and call again: it is made again"
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,12 @@ def discard_parts(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def discard_left(place: Path) -> None:
+    """Delete what a run has left that was killed while it tidied up: its parts at `place`, but none of another run."""
+    if place.is_dir() or not place.parent.exists():
+        discard_parts(place.parent)
+
+
 def _is_ours(folder: Path) -> bool:
     """Whether a folder has a configuration, or what a task leaves that commits its part when that was deleted."""
     if (folder / CONFIGURATION).is_file():
@@ -247,9 +257,11 @@ def committed_part(folder: Path, first_event: int) -> PartInfo | None:
     path = folder / f"{first_event:012d}"
     if not path.is_dir():
         return None
-    return PartInfo(**read_attributes(path))
+    with unless_gone(path), intact(f"the part {path} is damaged; {_REMEDY.format(path)}"):
+        return PartInfo(**attributes_at(path, f"{path} is no part of a run; {_REMEDY.format(path)}"))
 
 
 def read_part(folder: Path, info: PartInfo, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
     """Return columns of a committed part: those called `names`, or all."""
-    return read_arrays(folder / f"{info.first_event:012d}", names)
+    path = folder / f"{info.first_event:012d}"
+    return read_columns(path, f"the part {path} is damaged", _REMEDY.format(path), names)

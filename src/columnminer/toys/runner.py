@@ -23,9 +23,18 @@ from columnminer.infer.batchfit import fit_batch
 from columnminer.infer.batchintervals import interval_batch
 from columnminer.infer.intervals import confidence_interval
 from columnminer.run.tasks import run_tasks
-from columnminer.store.arrays import read_arrays, write_arrays
+from columnminer.store.arrays import write_arrays
+from columnminer.store.columns import read_columns
 from columnminer.store.commit import read_json, require_free, staged
-from columnminer.store.parts import CONFIGURATION, discard_parts, joining, open_parts, parts_under, require_same
+from columnminer.store.parts import (
+    CONFIGURATION,
+    discard_left,
+    discard_parts,
+    joining,
+    open_parts,
+    parts_under,
+    require_same,
+)
 from columnminer.streams import seed_sequence
 from columnminer.toys.alea_files import read_toys, write_toys
 from columnminer.toys.patterns import names_in
@@ -91,12 +100,21 @@ def run_campaign(
         If batches failed, with the reason for each. The others are kept for the next call.
     StorageError
         If there is no room for the store. The batches that are done are kept for the next call.
+
+    Examples
+    --------
+    >>> model = cm.load_alea("search.yaml")
+    >>> campaign = cm.Campaign(model, "signal_rate_multiplier", hypotheses=["free", "zero"], n_toys=20)
+    >>> results = cm.run_campaign(campaign, "few.zarr", workers=1, progress=False)
+    >>> len(results[0])
+    20
     """
     out = Path(out).absolute()
     points, document, tasks = _planned(campaign, out, seed)
     parts = parts_of(out)
+    place = parts_under(parts, document)
     if out.exists() and not replace:
-        return _existing(out, document, parts, resume=resume)
+        return _existing(out, document, place, resume=resume)
     try:
         with writing(out):
             _open(out, points, document, resume=resume, replace=replace)
@@ -111,7 +129,7 @@ def run_campaign(
                 discard_parts(parts)
     except (TaskError, FileNotFoundError) as error:
         if out.exists() and not (replace and parts.exists()):  # another run was first, and took the parts away
-            return _existing(out, document, parts, resume=True)
+            return _existing(out, document, place, resume=True)
         if not isinstance(error, TaskError):
             raise
         msg = f"{error}\nThe batches that are done are kept in {parts}: call again to go on from there."
@@ -198,13 +216,13 @@ def run_batches(
         _make_batch(task)
 
 
-def _existing(out: Path, document: Mapping[str, Any], parts: Path, *, resume: bool) -> CampaignResults:
+def _existing(out: Path, document: Mapping[str, Any], place: Path, *, resume: bool) -> CampaignResults:
     """Return the results that an earlier call has finished, if they are those that are asked for."""
     if not resume:
         require_free(out)
     results = CampaignResults(out)
     require_same(results.campaign, document, str(out))
-    discard_parts(parts)  # an earlier call may have been killed while it tidied up
+    discard_left(place)
     return results
 
 
@@ -374,4 +392,6 @@ def _tables(tasks: list[_Batch], index: int, names: Mapping[str, Any]) -> Iterat
     """Yield the columns of the parts of one point, in the order of its toys."""
     for task in tasks:
         if task.index == index and names:
-            yield read_arrays(task.part, list(names))
+            yield read_columns(
+                task.part, f"the part {task.part} is damaged", f"delete {task.part} and call again", names
+            )

@@ -58,4 +58,9 @@ class History:
                 return {k: arrays(v) for k, v in value.items()}
             return np.asarray(value, dtype=np.float64) if isinstance(value, list) else value
 
-        return cls(**{f.name: arrays(document[f.name]) for f in fields(cls)})
+        history = cls(**{f.name: arrays(document[f.name]) for f in fields(cls)})
+        losses = (history.train_loss, history.validation_loss)
+        if not all(isinstance(loss, np.ndarray) and loss.ndim == 1 for loss in losses):
+            msg = "the losses of a history are lists of numbers"
+            raise ValueError(msg)
+        return history

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 
 from columnminer.errors import FileFormatError, InputError
 from columnminer.formats.opening import open_reader
@@ -28,6 +27,7 @@ from columnminer.pipeline.tables import (
     threshold_table,
 )
 from columnminer.show.report import Table
+from columnminer.store.columns import attributes_at
 from columnminer.store.eventstore import EVENTS_FORMAT, EventStore
 from columnminer.store.madminer import load_madminer_setup
 from columnminer.store.samplestore import SAMPLES_FORMAT, SampleStore
@@ -73,7 +73,7 @@ def _facts(caption: str, facts: Mapping[str, Any]) -> Table:
 
 def _folder(path: Path) -> list[Table]:
     if (path / "zarr.json").is_file():
-        kind = zarr.open_group(str(path), mode="r").attrs.get("format")
+        kind = attributes_at(path, str(path)).get("format")
         if kind == EVENTS_FORMAT:
             return _store(EventStore(path))
         if kind == SAMPLES_FORMAT:
@@ -150,8 +150,12 @@ def _workspace(path: Path) -> list[Table]:
     rows = []
     for record in sorted(path.glob("**/stage.json")):
         if ".columnminer" not in record.relative_to(path).parts:
-            stage = json.loads(record.read_text(encoding="utf-8"))
-            rows.append([stage["stage"], stage["key"][:16], ", ".join(stage["needs"])])
+            try:
+                stage = json.loads(record.read_text(encoding="utf-8"))
+                rows.append([str(stage["stage"]), str(stage["key"])[:16], ", ".join(map(str, stage["needs"]))])
+            except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+                msg = f"{record}: this record of a stage is damaged: {error}; delete it, and the stage is done again"
+                raise FileFormatError(msg) from error
     return [Table(["stage", "key", "needs"], rows, "Analysis: stages that are done.")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import awkward as ak
@@ -12,13 +13,12 @@ import uproot
 from nanoaod_files import damage, relative_weights, write_nanoaod, write_tree
 
 import columnminer as cm
+from columnminer.errors import FileFormatError
 from columnminer.formats.nanoaod import NanoAODReader
 from columnminer.formats.reader import Generated
 from columnminer.schema import NOMINAL
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from columnminer.schema import EventBatch
 
 SELECTION = cm.Selection(
@@ -266,6 +266,23 @@ def test_a_damaged_basket_names_file_and_events_and_others_carry_on(
     write_nanoaod(tmp_path / "fine.root", events)
     weights_only = NanoAODReader(bad, weights=[NOMINAL])  # the damage is where nobody looks
     assert sum(len(batch) for batch in weights_only.batches()) == 600
+
+
+@pytest.mark.parametrize("count", [b"\xff\xff\xff\xff", b"\0\0\xff\xff", b"\x7f\xff\xff\xff"])
+def test_counts_that_lead_beyond_their_content_are_damage(tmp_path: Path, count: bytes) -> None:
+    """Awkward stumbles over them when a column is used, in its own way; the message names file, events and object."""
+    whole = Path(__file__).parent / "data" / "fuzz" / "nanoaod.root"
+    content = bytearray(whole.read_bytes())
+    with uproot.open(whole) as file:
+        branch = file["Events/nMuon"]
+        end = int(branch.member("fBasketSeek")[0] + branch.member("fBasketBytes")[0])
+        assert content[end - 4 : end] == b"\0\0\0\2"  # not compressed: the last event of this part has two muons
+    content[end - 4 : end] = count
+    (tmp_path / "bad.root").write_bytes(content)
+    selection = cm.Selection({"pt": "mu[0].pt"}, defaults={"pt": 0.0})
+    batches = NanoAODReader(tmp_path / "bad.root").batches(size=2)
+    with pytest.raises(FileFormatError, match=r"bad\.root, events \d to \d .*: mu.*damaged"):
+        list(map(selection.apply, batches))
 
 
 @pytest.mark.parametrize(

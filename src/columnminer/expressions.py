@@ -271,7 +271,8 @@ class _Compiler:
         if isinstance(node, ast.Attribute) and node.end_lineno and node.end_col_offset:
             line, offset = node.end_lineno, node.end_col_offset - len(node.attr.encode())
         before = self._text.splitlines()[line - 1].encode()[:offset]
-        return ExpressionError(_pointed(self._text, reason, line, len(before.decode()) + 1))
+        column = len(before.decode(errors="replace")) + 1  # names in the tree are normalised, and may be shorter
+        return ExpressionError(_pointed(self._text, reason, line, column))
 
     def _written(self, node: ast.expr) -> str:
         written = ast.get_source_segment(self._text, node) or ""

@@ -58,4 +58,10 @@ class History:
                 return {k: arrays(v) for k, v in value.items()}
             return np.asarray(value, dtype=np.float64) if isinstance(value, list) else value
 
-        return cls(**{f.name: arrays(document[f.name]) for f in fields(cls)})
+        given: dict[str, Any] = {f.name: arrays(document[f.name]) for f in fields(cls)}
+        numbers = isinstance(given["best_epoch"], int) and isinstance(given["seconds"], int | float)
+        losses = (given["train_loss"], given["validation_loss"])
+        if not numbers or not all(isinstance(loss, np.ndarray) and loss.ndim == 1 for loss in losses):
+            msg = "the losses of a history are lists of numbers, its best epoch and seconds are numbers"
+            raise ValueError(msg)
+        return cls(**given)

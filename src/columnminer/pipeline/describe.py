@@ -7,7 +7,6 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 
 from columnminer.errors import FileFormatError, InputError
 from columnminer.learn.calibration import is_calibrated
@@ -38,6 +37,7 @@ from columnminer.pipeline.tables import (
 )
 from columnminer.run.jobs import job_states
 from columnminer.show.report import Table
+from columnminer.store.columns import attributes_at
 from columnminer.store.eventstore import EVENTS_FORMAT, EventStore
 from columnminer.store.parts import CONFIGURATION
 from columnminer.store.samplestore import SAMPLES_FORMAT, SampleStore
@@ -82,7 +82,7 @@ def _has(name: str) -> Callable[[Path], bool]:
 
 
 def _zarr(path: Path) -> list[Table]:
-    kind = zarr.open_group(str(path), mode="r").attrs.get("format")
+    kind = attributes_at(path, str(path)).get("format")
     if kind == EVENTS_FORMAT:
         return _store(EventStore(path))
     if kind == SAMPLES_FORMAT:
@@ -94,7 +94,8 @@ def _zarr(path: Path) -> list[Table]:
 
 
 def _parts(path: Path) -> list[Table]:
-    finished = sum(1 for part in path.iterdir() if part.name != CONFIGURATION)
+    groups = (record.parent for record in path.rglob("zarr.json"))
+    finished = sum(1 for group in groups if not (group.parent / "zarr.json").exists())  # arrays are within a part
     facts = {"finished parts": finished, "what goes on from here": "the command that was interrupted"}
     return [fact_table("Parts of an unfinished store.", facts)]
 
@@ -171,22 +172,36 @@ def _short(value: Any) -> str:
 
 def _workspace(path: Path) -> list[Table]:
     rows = []
-    for record in sorted(path.glob("**/stage.json")):
-        if ".columnminer" not in record.relative_to(path).parts:
-            stage = json.loads(record.read_text(encoding="utf-8"))
-            rows.append([stage["stage"], stage["key"][:16], ", ".join(stage["needs"])])
+    for file in sorted(path.glob("**/stage.json")):
+        if ".columnminer" not in file.relative_to(path).parts:
+            record = _record(file)
+            rows.append([record["stage"], record["key"][:16], ", ".join(record["needs"])])
     return [Table(["stage", "key", "needs"], rows, "Analysis: stages that are done.")]
+
+
+def _record(file: Path) -> dict[str, Any]:
+    """Return what a stage says of itself."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        return {
+            **{name: str(record[name]) for name in ("stage", "key")},
+            **{name: [*map(str, record[name])] for name in ("needs", "warnings")},
+            "files": [str(each["name"]) for each in record["files"]],
+        }
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        msg = f"{file}: this record of a stage is damaged: {error}; delete it, and the stage is done again"
+        raise FileFormatError(msg) from error
 
 
 def _stage(path: Path) -> list[Table]:
     """Return what a stage of an analysis has left: its output, and what it was made from."""
-    record = json.loads((path / "stage.json").read_text(encoding="utf-8"))
-    kind, _, name = str(record["stage"]).partition("/")
+    record = _record(path / "stage.json")
+    kind, _, name = record["stage"].partition("/")
     facts = {
         "stage": record["stage"],
         "key": record["key"],
         "needs": ", ".join(record["needs"]) or "nothing",
-        "files": ", ".join(file["name"] for file in record["files"]) or "none",
+        "files": ", ".join(record["files"]) or "none",
         "warnings": "; ".join(record["warnings"]) or "none",
     }
     held: list[Table] = _HELD[kind](path, name) if kind in _HELD else []

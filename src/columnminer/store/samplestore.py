@@ -70,6 +70,9 @@ class SampleStore:
         if not isinstance(attributes.get("samples"), dict):
             msg = f"{self.path}: this sample store is damaged: it does not say what is in it"
             raise FileFormatError(msg)
+        if "x" not in arrays or not arrays["x"].ndim:
+            msg = f"{self.path}: this sample store is damaged: it has no events x; draw the samples again"
+            raise FileFormatError(msg)
         self._arrays = arrays
         self.attributes: dict[str, Any] = attributes["samples"]
 

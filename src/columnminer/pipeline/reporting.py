@@ -31,6 +31,7 @@ from columnminer.pipeline.tables import (
     fact_table,
     file_table,
     fit_table,
+    impact_table,
     information_table,
     interval_table,
     parameter_table,
@@ -168,6 +169,8 @@ def result_tables(found: Results) -> list[Table]:
             tables.append(fit_table(fits, f"Best fits to {kind}."))
         if any(fitted.answers for fitted in fits.values()):
             tables.append(answer_table(fits, f"Intervals, limits and significances from {kind}."))
+        if any(fitted.impacts for fitted in fits.values()):
+            tables.append(impact_table(fits, f"Pulls and impacts of nuisance parameters, from {kind}."))
     if found.information:
         tables.append(information_table(found.information))
     if found.agreements:

@@ -4,9 +4,12 @@
 `sphinx-build -D nb_execution_mode=off` builds quickly, without.
 """
 
+import dataclasses
 import hashlib
+import inspect
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -30,8 +33,20 @@ def said_elsewhere(_app: Sphinx, what: str, name: str, member: object, skip: boo
     return True if what == "module" and exported else skip or None
 
 
+def fields_as_signature(
+    _app: Sphinx, what: str, _name: str, member: Any, _options: object, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """Show the fields of parameters, whose metaclass takes anything and decides which kind they make."""
+    if what != "class" or "**options" not in signature or not dataclasses.is_dataclass(member):
+        return None
+    own = inspect.signature(member.__init__).replace(return_annotation=inspect.Signature.empty)
+    without_types = [p.replace(annotation=p.empty) for p in own.parameters.values() if p.name != "self"]
+    return str(own.replace(parameters=without_types)), returns
+
+
 def setup(app: Sphinx) -> None:
     """Connect the above."""
+    app.connect("autodoc-process-signature", fields_as_signature)
     app.connect("autodoc-skip-member", said_elsewhere)
 
 

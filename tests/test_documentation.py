@@ -19,6 +19,7 @@ from sybil import Document
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 import columnminer as cm
+from columnminer.cli import columnminer as command_line
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -66,6 +67,35 @@ def test_the_code_on_a_page_runs(page: Path, workplace: Path) -> None:
         for example in document.examples():
             with contextlib.suppress(unittest.SkipTest):
                 example.evaluate()
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Return the words of the commands of `columnminer` on a page: of consoles, of shell scripts and in sentences."""
+    text = re.sub(r"\s*\n\s*", " ", page.read_text())  # a command may be broken by the end of a line
+    written = re.findall(r"(?:[$`] ?|\.sh |activate | )(columnminer [a-z-]+(?:(?! columnminer )[^`$#&;|])*)", text)
+    known = command_line.commands
+    meant = [line for line in written if f"$ {line}" in text or f"`{line}" in text or line.split()[1] in known]
+    return [line.split() for line in meant]  # other words behind the name are those of a sentence
+
+
+def refuse_unknown_options(words: list[str]) -> None:
+    """Raise where a command, or an option of it, does not exist."""
+    assert words[1] in command_line.commands, f"there is no command {words[1]!r}"
+    known = {name for parameter in command_line.commands[words[1]].params for name in parameter.opts}
+    given = {word.strip(".,:;)`'") for word in words[2:] if re.match(r"--[a-z]", word)}
+    assert given <= known | {"--help"}, f"{words[1]} has no {given - known}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_on_a_page_exist(page: Path) -> None:
+    for words in commands(page):
+        refuse_unknown_options(words)
+
+
+def test_a_wrong_command_is_found() -> None:
+    with pytest.raises(AssertionError, match="--wrokers"):
+        refuse_unknown_options(["columnminer", "run", "analysis.yaml", "--wrokers", "4"])
+    assert sum(len(commands(page)) for page in PAGES) > 20
 
 
 def test_each_name_that_users_type_is_described_once() -> None:

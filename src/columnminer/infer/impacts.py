@@ -106,6 +106,12 @@ def impacts(
         If the parameter is not fittable.
     MissingError
         If there are no data, or the best fit does not converge.
+
+    Examples
+    --------
+    >>> found = cm.impacts(cm.PyhfLikelihood.from_workspace("counting.json"), "mu")
+    >>> found.nuisances  # the largest impact first
+    ('top_rate', 'efficiency', 'diboson_rate')
     """
     check_parameter(likelihood, name, {})
     best = maximise(likelihood, start=start, **(fit_options or {})) if best_fit is None else best_fit

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from columnminer.files import delete
 from columnminer.learn.calibration import calibrate
 from columnminer.learn.checks import check
 from columnminer.learn.denominators import ratio_to
@@ -113,9 +114,9 @@ class Draws:
 
     def write(self, folder: Path) -> None:
         """Write the training events."""
-        if not (folder / SAMPLES).exists():
-            how = self.running
-            self._draw(out=folder / SAMPLES, client=how.client, workers=how.workers, progress=how.progress)
+        how = self.running
+        delete(folder / SAMPLES)  # of a run that was killed: drawn again, they are the same, and warn of the same
+        self._draw(out=folder / SAMPLES, client=how.client, workers=how.workers, progress=how.progress)
 
     def held_out(self, n: int) -> Samples:
         """Return at most n events drawn as those of the training, but from others."""

@@ -200,7 +200,7 @@ def _in_processes(
                     yield index, cloudpickle.loads(future.result())
                 elif together and isinstance(error, BrokenProcessPool):
                     suspects.append(index)
-                elif attempts[index] < retries or (isinstance(error, BrokenProcessPool) and gets_on(index)):
+                elif (isinstance(error, BrokenProcessPool) and gets_on(index)) or attempts[index] < retries:
                     attempts[index] += 1
                     (suspects if isinstance(error, BrokenProcessPool) else waiting).append(index)
                 else:
@@ -255,11 +255,13 @@ def _on_cluster(
         return client.submit(_attempt_pickled, packed, retries=retries, pure=False)
 
     futures = {submit(index): index for index in range(len(items))}
+    attempts = [0] * len(items)
     try:
         ended: Any = as_completed(list(futures), raise_errors=False)  # type: ignore[no-untyped-call]
         for future in ended:
             index, error = futures.pop(future), future.exception()
-            if isinstance(error, KilledWorker) and gets_on(index):
+            if isinstance(error, KilledWorker) and (gets_on(index) or attempts[index] < retries):
+                attempts[index] += 1
                 again = submit(index)
                 futures[again] = index
                 ended.add(again)

@@ -331,6 +331,7 @@ ELSEWHERE = {
     ),
     "load_estimator": "estimators of an analysis are those that it trains",
     "export_onnx": "onnx: true, under estimators",
+    **dict.fromkeys(("Distribution", "distributions"), "report.observables, at report.thetas"),
     "impacts": "fits.NAME.impacts names the parameters",
     "write_report": "the last stage writes it",
     "write_workspace": "fits.NAME.workspace",

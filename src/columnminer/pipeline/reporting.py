@@ -71,6 +71,9 @@ T = TypeVar("T")
 
 _INVERSE_PB = "pb\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT ONE}"
 
+_STEEP = 100.0
+"""Fullest over emptiest bin, from which on a distribution has a logarithmic axis."""
+
 _PACKAGES = (
     *("columnminer", "numpy", "scipy", "awkward", "vector", "numba", "zarr", "uproot", "torch", "iminuit", "dask"),
     *("pyhf", "matplotlib", "mplhep", "pythia8mc", "fastjet", "correctionlib", "coffea"),
@@ -184,7 +187,7 @@ def report(folder: Path, results: Callable[[], Results], title: str, config: Ana
     sections = [
         Section("Results", [_in_short(found, config), *result_tables(found)]),
         *([Section("Warnings", [warning_table(found.warnings)])] if found.warnings else []),
-        _setup(found),
+        _setup(found, config),
         _events(found, config),
         *([_training(found)] if found.samplings else []),
         *([_limits(found, config)] if found.limits else []),
@@ -211,7 +214,7 @@ def _in_short(found: Results, config: AnalysisConfig) -> Paragraph:
     return Paragraph(" ".join(said))
 
 
-def _setup(found: Results) -> Section:
+def _setup(found: Results, config: AnalysisConfig) -> Section:
     setup = found.setup
     items: list[Item] = [parameter_table(setup), benchmark_table(setup)]
     if setup.morphing is not None and np.isfinite(setup.space.bounds).all():
@@ -219,7 +222,8 @@ def _setup(found: Results) -> Section:
             "Sum of the squared morphing weights: where it is large, interpolated cross sections are small differences "
             "of large numbers. Filled points are the basis."
         )
-        items.append(Picture(plot_morphing_basis(setup), caption))
+        labels = [_axis_label(name, config) for name in setup.parameter_names[:2]]
+        items.append(Picture(plot_morphing_basis(setup, labels=labels), caption))
     return Section("Set-up", items)
 
 
@@ -229,7 +233,11 @@ def _events(found: Results, config: AnalysisConfig) -> Section:
     items: list[Item] = [sample_table(store), *([flow] if flow else []), point_table(overview, len(store))]
     for name, histograms in overview.distributions.items():
         label, unit = _label(name, config)
-        items.append(Picture(plot_distribution(histograms, label=label, unit=unit), f"Distribution of {name}."))
+        contents = next(iter(histograms.values())).values()
+        seen = contents[contents > 0.0]
+        steep = bool(len(seen)) and seen.max() > _STEEP * seen.min()
+        picture = plot_distribution(histograms, label=label, unit=unit, log=steep)
+        items.append(Picture(picture, f"Distribution of {name}."))
     if found.observed is not None:
         flow = cut_flow_table(found.observed)
         items += [Paragraph("Recorded events:"), sample_table(found.observed), *([flow] if flow else [])]
@@ -321,7 +329,7 @@ def _provenance(found: Results, config: AnalysisConfig) -> Section:
     return Section(
         "Provenance",
         [
-            file_table(found.store),
+            *(file_table(store) for store in (found.store, found.observed) if store is not None),
             seed_table(config),
             fact_table("Content hashes.", {"set-up": found.setup.hash, "events": found.store.hash}),
             Table(["package", "version"], versions, "Versions."),

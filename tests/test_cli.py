@@ -170,7 +170,7 @@ def test_madminer_files_are_imported_and_described(shared, tmp_path, call):
         (["run", "small.yaml", "--out", "thesis"], "thesis: holds files that columnminer did not write"),
         (["demo", "--out", "thesis"], "thesis: holds files that columnminer did not write"),
         (["inspect", "absent"], "absent: there is no such file or folder"),
-        (["inspect", "thesis"], "thesis: holds no store, estimator or analysis of columnminer"),
+        (["inspect", "thesis"], "thesis: nothing that is known. Known are: event stores, sample stores"),
         (["inspect", "typo.yaml"], "typo.yaml"),
         (["import-madminer", "typo.yaml", "out.zarr"], "typo.yaml"),
         (["run"], "Missing argument 'ANALYSIS'"),
@@ -217,6 +217,7 @@ def test_a_dask_cluster_gives_the_same_events(outputs, tmp_path, call):
         address = cluster.scheduler_address
         status, _, err = call("run", tmp_path / "small.yaml", "--out", tmp_path / "out", "--scheduler", address)
     assert status == 0, err
+    assert re.search(r"dashboard of the cluster: http://\S+/status", err)
     here, there = (EventStore(f / "events" / "events.zarr").hash for f in (outputs[0] / "small", tmp_path / "out"))
     assert here == there
 

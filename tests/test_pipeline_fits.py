@@ -14,6 +14,7 @@ from columnminer.infer.asymptotics import cls_limit, discovery
 from columnminer.infer.events import RecordedEvents
 from columnminer.infer.fit import fit
 from columnminer.infer.histogram import HistogramLikelihood
+from columnminer.infer.impacts import impacts
 from columnminer.infer.intervals import confidence_interval
 from columnminer.infer.neural import NeuralLikelihood
 from columnminer.learn.estimators import load_estimator
@@ -52,6 +53,7 @@ fits:
       - {parameter: c_ll, level: 0.9, threshold: thresholds.json}
     cls: [{parameter: c_ll, level: 0.9}]
     discovery: [{parameter: c_ll}]
+    impacts: [c_ll]
     workspace: {theta: sm}
   learned: {luminosity: 3000, theta_true: sm, estimator: alices, fixed: {c_lr: 0}, options: {strategy: 0}}
   counted: {luminosity: 3000, theta_true: sm, fixed: {c_lr: 0}}
@@ -105,6 +107,9 @@ def test_results_are_those_of_the_python_calls(finished):
         bound = cls_limit(known, "c_ll", level=0.9)
         assert cls.high == pytest.approx(bound.observed, rel=1e-3)
         assert cls.expected == pytest.approx(bound.expected.tolist(), rel=1e-3)
+        (moved,), other = result.impacts, impacts(known, "c_ll")
+        assert (moved.nuisance, moved.pull) == ("c_lr", None), "nothing else is known of it"
+        assert (moved.up, moved.down) == pytest.approx((other.up[0], other.down[0]), rel=0.02, abs=1e-4)
         assert signal.significance == pytest.approx(discovery(known, "c_ll").significance, rel=1e-2, abs=1e-3)
 
 
@@ -139,7 +144,7 @@ def test_the_report_and_the_command_line_show_them(finished):
     assert "Best fits to the data." in text
     assert "Intervals, limits and significances from Asimov data." in text
     assert "CLs limit" in text
-    assert f"<td>{found.fits['mass'].answers[-1].significance:.3g} standard deviations</td>" in text
+    assert f">{found.fits['mass'].answers[-1].significance:.3g} standard deviations</td>" in text
 
 
 def test_a_change_of_a_fit_asks_for_that_fit_alone(finished, tmp_path):

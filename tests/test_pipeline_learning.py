@@ -374,7 +374,20 @@ def test_learned_variations_reach_the_limits(tmp_path):
         "selection": selection(1.0),
         "process": {"variations": {"scale": {"up": selection(1.05)}}},
         "sampling": {"ratio": {"n": 400, "theta0": {"flat": {"c_ll": [-0.05, 0.05]}}, "n_theta": 20}},
-        "estimators": {"varied": {"hidden": [5], "epochs": 1, "calibration": "normalisation", "variations": True}},
+        "estimators": {
+            "varied": {
+                "hidden": [5],
+                "epochs": 1,
+                "calibration": "normalisation",
+                "checks": {"n": 200, "closure": False},
+                "variations": {
+                    "names": ["scale"],
+                    "hidden": [4, 4],
+                    "epochs": 2,
+                    "ensemble": {"members": 2, "bootstrap": True},
+                },
+            }
+        },
         "limits": {**LIMITS, "estimators": ["varied"], "nuisances": True},
         "report": {"title": "Scale"},
     }
@@ -382,10 +395,22 @@ def test_learned_variations_reach_the_limits(tmp_path):
     varied = results.estimators["varied"]
     assert varied.parameter_names == ("c_ll", "scale")
     assert [(v.name, v.two_sided) for v in varied.variations] == [("scale", False)]
+    assert [(m.hidden, len(m.history.train_loss)) for m in varied.variations[0].estimator.members] == [((4, 4), 2)] * 2
+    assert "reweighting closure" not in [check.name for check in varied.checks]
     assert tuple(results.limits["varied"].nuisances) == ("scale",)
     facts = dict(describe(tmp_path / "out" / "estimators" / "varied" / "estimator")[0].rows)
     assert facts["kind"] == "VariedRatio of CalibratedRatio of RatioEstimator"
     assert facts["reference"] == "c_ll = 0, scale = 0"
+    for options, message in (
+        ({"names": ["scle"]}, r"names\[0\]: no one of process\.variations is called 'scle'\. Did you mean 'scale'"),
+        ({"flow": "maf"}, r"variations\.flow: an estimator of kind 'ratio' has no flow"),
+        ({"ensemble": {"members": 2, "votes": [1, 2]}}, r"ensemble\.votes: each variation has classifiers of its own"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_document(yaml.safe_dump(changed(document, "estimators.varied.variations", options)), AnalysisConfig)
+    without = changed(document, "process.variations", {})
+    with pytest.raises(InputError, match=r"varied\.variations: there are no variations to learn"):
+        check_document(yaml.safe_dump(without), AnalysisConfig)
     wrong = changed(document, "estimators.varied", {"kind": "double", "variations": True})
     wrong = changed(wrong, "sampling.double_ratio", {"n": 40, **{t: {"points": ["sm"]} for t in ("theta0", "theta1")}})
     with pytest.raises(InputError, match=r"varied\.variations: variations are learned for ratios to one reference"):

@@ -29,6 +29,7 @@ from columnminer.pipeline.tables import (
     fact_table,
     file_table,
     fit_table,
+    impact_table,
     information_table,
     interval_table,
     point_table,
@@ -210,7 +211,9 @@ def _stage(path: Path) -> list[Table]:
 
 def _fit(path: Path, name: str) -> list[Table]:
     fits = {name: load_fit(path)}
-    return [fit_table(fits, "Best fit."), answer_table(fits, "Intervals, limits and significances.")]
+    tables = [fit_table(fits, "Best fit."), answer_table(fits, "Intervals, limits and significances.")]
+    tables.append(impact_table(fits, "Pulls and impacts of nuisance parameters."))
+    return [table for table in tables if table.rows]
 
 
 def _n_events(overview: Path) -> int:

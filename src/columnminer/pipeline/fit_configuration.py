@@ -86,8 +86,8 @@ class WorkspaceConfig(Section):
 class FitConfig(LikelihoodConfig):
     """A likelihood that is fitted, as `columnminer.fit` does, and what else is asked of it.
 
-    `estimator` and `score` name estimators of the analysis. Data are Asimov data at `theta_true`, and recorded events,
-    if there are some.
+    `estimator` and `score` name estimators of the analysis, `impacts` parameters that others move. Data are Asimov data
+    at `theta_true`, and recorded events, if there are some.
     """
 
     theta_true: Point
@@ -99,6 +99,7 @@ class FitConfig(LikelihoodConfig):
     intervals: tuple[IntervalConfig, ...] = ()
     cls: tuple[CLsConfig, ...] = ()
     discovery: tuple[DiscoveryConfig, ...] = ()
+    impacts: tuple[Text, ...] = ()
     workspace: WorkspaceConfig | None = None
 
     @model_validator(mode="after")

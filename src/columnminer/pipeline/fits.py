@@ -15,6 +15,7 @@ from columnminer.infer.asymptotics import cls_limit, discovery
 from columnminer.infer.events import RecordedEvents
 from columnminer.infer.fit import fit
 from columnminer.infer.histfactory import to_workspace, write_workspace
+from columnminer.infer.impacts import impacts
 from columnminer.infer.intervals import confidence_interval
 from columnminer.store.eventstore import EventStore
 from columnminer.toys.neyman import NeymanThresholds
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from columnminer.infer.fit import FitResult
+    from columnminer.infer.impacts import Impacts
     from columnminer.infer.likelihood import Likelihood
     from columnminer.pipeline.fit_configuration import FitConfig, IntervalConfig
 
-__all__ = ["WORKSPACE", "Answer", "Fitted", "fit_events", "load_fit"]
+__all__ = ["WORKSPACE", "Answer", "Fitted", "Impact", "fit_events", "load_fit"]
 
 WORKSPACE = "workspace.json"
 
@@ -67,6 +69,31 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Impact:
+    """What one nuisance parameter does to a parameter of interest; see `columnminer.impacts`.
+
+    Attributes
+    ----------
+    parameter, nuisance : str
+        Their names.
+    pull : float or None
+        Fitted minus nominal value, in widths of the constraint, if there is one.
+    value, error : float
+        Fitted.
+    up, down : float
+        By how much the best fit of the parameter moves with the nuisance parameter a standard error up, and down.
+    """
+
+    parameter: str
+    nuisance: str
+    pull: float | None
+    value: float
+    error: float
+    up: float
+    down: float
+
+
+@dataclass(frozen=True)
 class Fitted:
     """A fit, and the answers from its likelihood.
 
@@ -80,6 +107,8 @@ class Fitted:
         At the best fit.
     answers : tuple of Answer
         In the order of the file.
+    impacts : tuple of Impact
+        Of each parameter that was asked about, the largest first.
     """
 
     values: dict[str, float]
@@ -87,6 +116,7 @@ class Fitted:
     valid: bool
     log_likelihood: float
     answers: tuple[Answer, ...]
+    impacts: tuple[Impact, ...] = ()
 
 
 def fit_events(
@@ -138,6 +168,7 @@ def fit_events(
         warnings.simplefilter("ignore", RangeWarning)
         best = fit(full, start=config.start, **options)
         answers = _answers(config, full, base, {"start": config.start, "fit_options": options})
+        found = [impacts(full, name, best_fit=best, fit_options=options) for name in config.impacts]
     full.log_likelihood(_ends(best, answers))
     result = Fitted(
         values=dict(zip(best.parameter_names, best.values.tolist(), strict=True)),
@@ -145,6 +176,7 @@ def fit_events(
         valid=best.valid,
         log_likelihood=best.log_likelihood,
         answers=answers,
+        impacts=tuple(row for one in found for row in _impacts(one)),
     )
     document = {"format": "columnminer fit", "format_version": 1, **asdict(result)}
     (folder / "fit.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -154,7 +186,15 @@ def load_fit(folder: Path) -> Fitted:
     """Read what `fit_events` wrote."""
     document = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
     answers = tuple(Answer(**{**answer, "expected": tuple(answer["expected"])}) for answer in document["answers"])
-    return Fitted(**{name: document[name] for name in ("values", "errors", "valid", "log_likelihood")}, answers=answers)
+    moved = tuple(Impact(**row) for row in document["impacts"])
+    plain = {name: document[name] for name in ("values", "errors", "valid", "log_likelihood")}
+    return Fitted(**plain, answers=answers, impacts=moved)
+
+
+def _impacts(found: Impacts) -> list[Impact]:
+    columns = (found.pulls, found.values, found.errors, found.up, found.down)
+    rows = zip(found.nuisances, *(column.tolist() for column in columns), strict=True)
+    return [Impact(found.name, nuisance, _finite(pull), *rest) for nuisance, pull, *rest in rows]
 
 
 def _answers(config: FitConfig, likelihood: Likelihood, base: Path, shared: dict[str, Any]) -> tuple[Answer, ...]:

@@ -84,7 +84,7 @@ def _check_fits(config: AnalysisConfig, setup: Setup, base: Path, name: str) -> 
         nuisances = setup.nuisance_parameters if fitted.nuisances else ()
         known = [*setup.parameter_names, *(parameter.name for parameter in nuisances)]
         asked = [a.parameter for part in (fitted.intervals, fitted.cls, fitted.discovery) for a in part]
-        for parameter in [*asked, *fitted.fixed, *(fitted.start or ())]:
+        for parameter in [*asked, *fitted.impacts, *fitted.fixed, *(fitted.start or ())]:
             if parameter not in known:
                 msg = f"{name}: fits.{key}: no parameter is called {parameter!r}.{did_you_mean(parameter, known)}"
                 raise InputError(msg)

@@ -31,6 +31,7 @@ from columnminer.pipeline.tables import (
     fact_table,
     file_table,
     fit_table,
+    impact_table,
     information_table,
     interval_table,
     parameter_table,
@@ -69,6 +70,9 @@ __all__ = ["Results", "load_results", "report", "result_tables"]
 T = TypeVar("T")
 
 _INVERSE_PB = "pb\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT ONE}"
+
+_STEEP = 100.0
+"""Fullest over emptiest bin, from which on a distribution has a logarithmic axis."""
 
 _PACKAGES = (
     *("columnminer", "numpy", "scipy", "awkward", "vector", "numba", "zarr", "uproot", "torch", "iminuit", "dask"),
@@ -168,6 +172,8 @@ def result_tables(found: Results) -> list[Table]:
             tables.append(fit_table(fits, f"Best fits to {kind}."))
         if any(fitted.answers for fitted in fits.values()):
             tables.append(answer_table(fits, f"Intervals, limits and significances from {kind}."))
+        if any(fitted.impacts for fitted in fits.values()):
+            tables.append(impact_table(fits, f"Pulls and impacts of nuisance parameters, from {kind}."))
     if found.information:
         tables.append(information_table(found.information))
     if found.agreements:
@@ -181,7 +187,7 @@ def report(folder: Path, results: Callable[[], Results], title: str, config: Ana
     sections = [
         Section("Results", [_in_short(found, config), *result_tables(found)]),
         *([Section("Warnings", [warning_table(found.warnings)])] if found.warnings else []),
-        _setup(found),
+        _setup(found, config),
         _events(found, config),
         *([_training(found)] if found.samplings else []),
         *([_limits(found, config)] if found.limits else []),
@@ -208,7 +214,7 @@ def _in_short(found: Results, config: AnalysisConfig) -> Paragraph:
     return Paragraph(" ".join(said))
 
 
-def _setup(found: Results) -> Section:
+def _setup(found: Results, config: AnalysisConfig) -> Section:
     setup = found.setup
     items: list[Item] = [parameter_table(setup), benchmark_table(setup)]
     if setup.morphing is not None and np.isfinite(setup.space.bounds).all():
@@ -216,7 +222,8 @@ def _setup(found: Results) -> Section:
             "Sum of the squared morphing weights: where it is large, interpolated cross sections are small differences "
             "of large numbers. Filled points are the basis."
         )
-        items.append(Picture(plot_morphing_basis(setup), caption))
+        labels = [_axis_label(name, config) for name in setup.parameter_names[:2]]
+        items.append(Picture(plot_morphing_basis(setup, labels=labels), caption))
     return Section("Set-up", items)
 
 
@@ -226,7 +233,11 @@ def _events(found: Results, config: AnalysisConfig) -> Section:
     items: list[Item] = [sample_table(store), *([flow] if flow else []), point_table(overview, len(store))]
     for name, histograms in overview.distributions.items():
         label, unit = _label(name, config)
-        items.append(Picture(plot_distribution(histograms, label=label, unit=unit), f"Distribution of {name}."))
+        contents = next(iter(histograms.values())).values()
+        seen = contents[contents > 0.0]
+        steep = bool(len(seen)) and seen.max() > _STEEP * seen.min()
+        picture = plot_distribution(histograms, label=label, unit=unit, log=steep)
+        items.append(Picture(picture, f"Distribution of {name}."))
     if found.observed is not None:
         flow = cut_flow_table(found.observed)
         items += [Paragraph("Recorded events:"), sample_table(found.observed), *([flow] if flow else [])]
@@ -318,7 +329,7 @@ def _provenance(found: Results, config: AnalysisConfig) -> Section:
     return Section(
         "Provenance",
         [
-            file_table(found.store),
+            *(file_table(store) for store in (found.store, found.observed) if store is not None),
             seed_table(config),
             fact_table("Content hashes.", {"set-up": found.setup.hash, "events": found.store.hash}),
             Table(["package", "version"], versions, "Versions."),

@@ -45,6 +45,7 @@ __all__ = [
     "fact_table",
     "file_table",
     "fit_table",
+    "impact_table",
     "information_table",
     "interval_table",
     "parameter_table",
@@ -253,6 +254,26 @@ def answer_table(fits: Mapping[str, Fitted], caption: str) -> Table:
             level = "" if answer.level is None else f"{answer.level:.4g}"
             rows.append([name, answer.parameter, answer.question, level, found, expected])
     head = ["fit", "parameter", "question", "CL", "answer", "expected without a signal (68 %)"]
+    return _without_empty_columns(Table(head, rows, caption))
+
+
+def impact_table(fits: Mapping[str, Fitted], caption: str) -> Table:
+    """Return how far nuisance parameters were pulled, and how far they move parameters of interest."""
+    rows = [
+        [
+            name,
+            row.parameter,
+            row.nuisance,
+            "" if row.pull is None else f"{row.pull:+.3g}",
+            f"{row.value:.4g}",
+            f"{row.error:.3g}",
+            f"{row.up:+.3g}",
+            f"{row.down:+.3g}",
+        ]
+        for name, fitted in fits.items()
+        for row in fitted.impacts
+    ]
+    head = ["fit", "parameter", "nuisance parameter", "pull", "fitted", "error", "impact of + error", "of - error"]
     return _without_empty_columns(Table(head, rows, caption))
 
 

@@ -11,11 +11,24 @@ from pathlib import Path
 import pytest
 
 import columnminer
+from columnminer import show
 
 SOURCE = Path(columnminer.__file__).parent
 ORDER = [
-    *("errors", "files", "documents", "streams", "arithmetic", "momenta", "expressions", "run", "model", "schema"),
-    *("formats", "generate", "observe", "store", "processing", "processor", "sample", "learn", "infer", "toys"),
+    *("errors", "files", "documents", "bars", "streams", "arithmetic", "momenta", "expressions", "run", "model"),
+    *(
+        "schema",
+        "formats",
+        "generate",
+        "observe",
+        "store",
+        "processing",
+        "processor",
+        "sample",
+        "learn",
+        "infer",
+        "toys",
+    ),
     *("show", "pipeline", "cli"),
 ]
 FILES = sorted(p for p in SOURCE.rglob("*.py") if p.name != "_version.py")
@@ -62,6 +75,16 @@ def test_a_module_imports_only_from_above(path: Path) -> None:
 def test_every_name_users_type_exists() -> None:
     for name in columnminer.__all__:
         assert getattr(columnminer, name) is not None
+
+
+def test_show_gives_every_picture() -> None:
+    files = (SOURCE / "show").glob("*.py")
+    drawn = [name for file in files for name in re.findall(r"^def (plot_\w+)", file.read_text(), re.MULTILINE)]
+    assert sorted([*drawn, "save"]) == sorted(show.__all__)
+    for name in show.__all__:
+        assert getattr(show, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'plot_nothing'"):
+        _ = show.plot_nothing
 
 
 def test_unknown_names_say_so() -> None:

@@ -133,6 +133,12 @@ def test_fractions_hold_to_one_event(n, fractions):
     np.testing.assert_allclose(counts, n * np.array(fractions), atol=1)
 
 
+def test_strata_one_after_another_are_split_as_all_at_once():
+    scheme, ranking = PartitionScheme.of((0.6, 0.2, 0.2)), np.random.default_rng(1).random(3 * STRATUM + 77)
+    pieces = [scheme.assign(ranking[start : start + STRATUM], start) for start in range(0, len(ranking), STRATUM)]
+    np.testing.assert_array_equal(np.concatenate(pieces), scheme.assign(ranking))
+
+
 def test_every_event_is_as_likely_to_be_tested():
     n_events, trials = 5_000, 200
     scheme = PartitionScheme.of((0.6, 0.2, 0.2))

@@ -30,11 +30,13 @@ from columnminer import processing
 from columnminer.errors import ColumnMinerError, OutputExistsError, StorageError, TaskError
 from columnminer.formats.lhe import LHEReader
 from columnminer.processing import process
+from columnminer.store.parts import open_parts
 from columnminer.store.samples import Sample
 
 WORKS = ["process", "sample", "estimator", "toys", pytest.param("run", marks=pytest.mark.slow)]
 
-pytestmark = pytest.mark.filterwarnings("ignore::columnminer.errors.ColumnMinerWarning")  # few events, few epochs
+# There are few events and few epochs. Warnings are not ignored, as stages keep them.
+pytestmark = pytest.mark.filterwarnings("default::columnminer.errors.ColumnMinerWarning")
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +62,11 @@ def comparable(out):
     """Return all bytes of an output but those that tell the time: how long a training took, when files were hashed."""
     found = files(out)
     found.pop(".columnminer/hashes.json", None)
-    return {n: without_times(b) if n.endswith("estimator.json") else b for n, b in found.items()}
+    return {name: re.sub(TIMES.get(Path(name).name, b"^$"), b"", content) for name, content in found.items()}
 
 
-def without_times(text):
-    return [line for line in text.splitlines() if b'"seconds"' not in line]
+TIMES = {"estimator.json": rb'"seconds": [^\n]*', "report.html": rb"cos_theta</td><td class=\"n\">[^<]*"}
+"""Where files tell the time: in a document, and in the column beside the features of a training."""
 
 
 def names(folder):
@@ -205,11 +207,10 @@ def test_what_was_read_before_a_checksum_failed_is_not_believed(work, tmp_path):
     head, *events = text.removesuffix("</LesHouchesEvents>\n").split("<event>")
     text = "<event>".join([head, *(events * 80)]) + "</LesHouchesEvents>\n"
     file, right = tmp_path / "large.lhe.gz", gzip.compress(text.encode(), compresslevel=0)
-    place = right.index(b"<event>", 1_200_000)
-    place = right.index(b"e+0", place)  # an exponent
+    point = right.index(b".", right.index(b"<event>", 1_200_000))
     wrong = bytearray(right)
-    wrong[place + 3] ^= 1
-    assert place < len(right) - 100_000
+    wrong[point + 1] ^= 1  # another digit
+    assert point < len(right) - 100_000
     arguments = {"part_size": 500, "progress": False, "samples": [Sample(file, benchmark="sm")]}
 
     def store(out):
@@ -311,6 +312,13 @@ def test_late_tasks_of_another_configuration_leave_nothing_in_the_store(work, tm
     assert names(tmp_path) == ["fresh.zarr", "s.zarr"]
 
 
+def test_who_looks_at_a_finished_store_leaves_the_work_of_those_who_replace_it(work, tmp_path):
+    store = work.process(tmp_path / "s.zarr", n_files=1)
+    place = open_parts(tmp_path / "s.zarr.parts", {"cuts": "others"}, resume=True, replace=True)
+    assert work.process(tmp_path / "s.zarr", n_files=1).hash == store.hash
+    assert place.is_dir()
+
+
 # Workers that are killed ---------------------------------------------------------------------------------------------
 
 
@@ -323,7 +331,7 @@ def test_workers_of_a_cluster_that_are_killed_again_and_again_lose_nothing(work,
     """More often than dask allows a task to lose its worker, which is three times: each file survives many."""
     distributed = pytest.importorskip("distributed")
     out, chance, killed = tmp_path / "s.zarr", np.random.default_rng(1), []
-    arguments = {"n_files": 1, "part_size": 4}
+    arguments = {"n_files": 3, "part_size": 1}
     expected = files(work.process(tmp_path / "undisturbed.zarr", **arguments).path)
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
     done = threading.Event()
@@ -332,11 +340,10 @@ def test_workers_of_a_cluster_that_are_killed_again_and_again_lose_nothing(work,
         seen = 0
         while not done.wait(chance.uniform(0.0, 0.3)):
             if n_parts(out) > seen:
-                seen = n_parts(out)
-                for nanny in cluster.workers.values():
-                    with contextlib.suppress(ProcessLookupError, AttributeError):
-                        os.kill(nanny.pid, signal.SIGKILL)
-                        killed.append(nanny.pid)
+                seen, nanny = n_parts(out), chance.choice([*cluster.workers.values()])
+                with contextlib.suppress(ProcessLookupError, TypeError):  # it is dead already
+                    os.kill(nanny.pid, signal.SIGKILL)
+                    killed.append(nanny.pid)
 
     with cluster, distributed.Client(cluster) as client:
         killer = threading.Thread(target=kill)
@@ -348,7 +355,7 @@ def test_workers_of_a_cluster_that_are_killed_again_and_again_lose_nothing(work,
             killer.join()
     assert files(out) == expected
     assert names(tmp_path) == ["s.zarr", "undisturbed.zarr"]
-    assert len(killed) > 10
+    assert len(killed) >= 8
 
 
 def test_children_end_with_a_parent_that_is_killed(tmp_path):

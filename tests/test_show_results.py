@@ -115,7 +115,7 @@ def test_contours_of_a_profile_are_at_thresholds_of_two_degrees_of_freedom():
     for path, level in zip(drawn, (0.68, 0.95), strict=True):
         away = path.vertices - [0.009, -0.003]
         assert np.einsum("ni,ij,nj->n", away, STRONG, away) == pytest.approx(chi2.ppf(level, 2), rel=0.05)
-    assert legend(ax) == ["68% CL", "95% CL"]
+    assert legend(ax) == ["best fit", "68% CL", "95% CL"]
     with pytest.raises(InputError, match="profile along a Grid"):
         plot_profile(dataclasses.replace(profile_2d(STRONG, [0.0, 0.0]), grid=None))
     with pytest.raises(InputError, match="same one or two"):

@@ -96,4 +96,4 @@ def test_figures_without_a_layout_are_written_as_they_are():
 def test_each_look_differs_from_its_neighbours_without_colour():
     looks = [look(i) for i in range(6)]
     assert len({str(one.dash) for one in looks}) == len({one.marker for one in looks}) == 6
-    assert look(6) == look(0)
+    assert len({(one.colour, str(one.dash)) for one in map(look, range(36))}) == 36

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
     from columnminer.infer.batchfit import fit_batch, signal_estimate
     from columnminer.infer.batchintervals import interval_batch
+    from columnminer.infer.distributions import Distribution, distributions
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
     from columnminer.infer.geometry import distance_contours, geodesics
@@ -182,6 +183,7 @@ _NAMES = {
     "columnminer.learn.onnx_export": ("export_onnx",),
     "columnminer.learn.variations": ("learn_variations",),
     "columnminer.learn.madminer": ("import_madminer_estimator",),
+    "columnminer.infer.distributions": ("Distribution", "distributions"),
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.learn.information": ("Information",),
     "columnminer.infer.batchfit": ("fit_batch", "signal_estimate"),
@@ -232,6 +234,7 @@ __all__ = [
     "DefaultObservables",
     "DensityEstimator",
     "Detector",
+    "Distribution",
     "DoubleRatioEstimator",
     "DrellYan",
     "Efficiency",
@@ -291,6 +294,7 @@ __all__ = [
     "discovery",
     "discovery_power",
     "distance_contours",
+    "distributions",
     "event_information",
     "expected_limits",
     "export_madminer",

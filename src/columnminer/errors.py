@@ -22,6 +22,7 @@ __all__ = [
     "InputError",
     "MissingError",
     "OutputExistsError",
+    "RangeWarning",
     "StorageError",
     "TaskError",
     "UnknownNameError",
@@ -98,6 +99,10 @@ class ColumnMinerWarning(UserWarning):
 
 class CheckWarning(ColumnMinerWarning):
     """A quality check of an estimator failed or was never made."""
+
+
+class RangeWarning(ColumnMinerWarning):
+    """An estimator was asked beyond the parameter points of its training."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -25,6 +25,7 @@ from columnminer.store.commit import require_free
 from columnminer.store.eventstore import EventStore
 from columnminer.store.parts import (
     committed_parts,
+    discard_left,
     discard_parts,
     joining,
     open_parts,
@@ -144,12 +145,12 @@ def process(
     sources = find_sources(samples, setup)
     configuration = {**settings, "samples": as_json(describe(sources))}
     parts = out.with_name(out.name + ".parts")
+    place = parts_under(parts, settings)
     folders = variation_folders(varied)
     if out.exists() and not replace:
-        store = _existing(out, configuration, parts, resume=resume)
+        store = _existing(out, configuration, place, resume=resume)
         _delete_read(sources)
         return store
-    place = parts_under(parts, settings)
     jobs = [
         _Job(
             path=source.path,
@@ -183,7 +184,7 @@ def process(
                 discard_parts(parts)
     except (TaskError, FileNotFoundError) as error:
         if out.exists() and not (replace and parts.exists()):  # another run was first, and took the parts away
-            return _existing(out, configuration, parts, resume=True)
+            return _existing(out, configuration, place, resume=True)
         if not isinstance(error, TaskError):
             raise
         msg = (
@@ -220,14 +221,14 @@ def _ranges(source: Source, part_size: int, *, split: bool) -> list[tuple[int, i
     return [*itertools.pairwise(firsts), (firsts[-1], None)]
 
 
-def _existing(out: Path, configuration: Mapping[str, Any], parts: Path, *, resume: bool) -> EventStore:
+def _existing(out: Path, configuration: Mapping[str, Any], place: Path, *, resume: bool) -> EventStore:
     """Return the store that an earlier call has finished, if it is the one that is asked for."""
     if not resume:
         require_free(out)
     store = EventStore(out)
     there = {"setup": store.attributes["setup"], "selection": store.attributes["selection"]}
     require_same({**there, **store.attributes["configuration"]}, configuration, str(out))
-    discard_parts(parts)  # an earlier call may have been killed while it tidied up
+    discard_left(place)
     return store
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from columnminer.formats.reader import Reader
 
-__all__ = ["open_reader"]
+__all__ = ["open_reader", "reader_for"]
 
 
 def open_reader(
@@ -72,7 +72,7 @@ def open_reader(
     if weights_from is not None:
         events = open_reader(path, digest=digest, weights=(NOMINAL,), **options)
         return BorrowedWeights(events, open_reader(weights_from, weight_names=weight_names))
-    reader = _reader_of(str(path))
+    reader = reader_for(path)
     takes = inspect.signature(reader).parameters
     known = [name for name in takes if name not in {"path", "digest", "weights", "weight_names"}]
     for name in options:
@@ -85,8 +85,17 @@ def open_reader(
     return made
 
 
-def _reader_of(path: str) -> type[Any]:
-    """Return what reads the format of a file."""
+def reader_for(file: str | PathLike[str]) -> type[Any]:
+    """Return what reads the format of a file.
+
+    Raises
+    ------
+    FileFormatError
+        If the file has no format that is known here.
+    InputError
+        If the file cannot be opened.
+    """
+    path = str(file)
     with Window(path) as window:
         window.advance(0)
         start = window.bytes()
@@ -95,8 +104,8 @@ def _reader_of(path: str) -> type[Any]:
     if HEPMC_START.search(start):
         return HepMCReader
     if start.startswith(MAGIC):
-        with opened(path) as file:
-            trees = tree_names(file)
+        with opened(path) as root:
+            trees = tree_names(root)
         if DELPHES_TREE in trees:
             return DelphesReader
         if "Events" in trees:

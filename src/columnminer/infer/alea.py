@@ -45,6 +45,9 @@ _FIELDS = {
 }
 """alea's names of properties of a parameter, and ours."""
 
+PARAMETER_KEYS = (*_FIELDS, "uncertainty", "relative_uncertainty", "conditioning_parameter_name")
+"""What a model file may say of a parameter."""
+
 
 class AleaModel(TemplateModel):
     """A model that was read from alea's YAML; made by `load_alea`.
@@ -164,7 +167,7 @@ def _parameter(document: Document, name: str, nominal: Mapping[str, Any]) -> Par
         document.parameters[name],
         where,
         required=(),
-        optional=(*_FIELDS, "uncertainty", "relative_uncertainty", "conditioning_parameter_name"),
+        optional=PARAMETER_KEYS,
     )
     with placed(where):
         on = keys.pop("conditioning_parameter_name", None)

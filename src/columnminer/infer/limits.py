@@ -374,7 +374,9 @@ def _observed(data: Any, store: EventStore | None, n_observed: float | None, lik
 def _drawn(samples: Samples, store: EventStore | None, likelihood: Likelihood) -> Events:
     """Return samples as one pseudo-experiment; refuse those that are none, lack an observable, or were trained on."""
     if samples.y is not None or (samples.theta0 is not None and (samples.theta0 != samples.theta0[:1]).any()):
-        msg = "these samples were drawn at several points, but data have one truth: take those of columnminer.sample_test"
+        msg = (
+            "these samples were drawn at several points, but data have one truth: take those of columnminer.sample_test"
+        )
         raise InputError(msg)
     for name in () if store is None else store.observable_names:
         if name not in samples.feature_names:

@@ -107,6 +107,9 @@ class CalibratedRatio(RatioFrom):
         self.curve = curve
         self.events = np.asarray(events, dtype=np.float32)
         self.weights = np.asarray(weights, dtype=np.float64)
+        if self.events.shape != (self.weights.size, len(self.feature_names)) or self.weights.ndim != 1:
+            msg = f"a calibration needs events with {len(self.feature_names)} features and a weight each"
+            raise InputError(msg)
         self.calibrated_on = calibrated_on
         self.checks: tuple[Check, ...] = ()
         self._norms: dict[bytes, float] = {}
@@ -302,10 +305,10 @@ def load_calibrated(folder: str | Path, estimator: Any) -> CalibratedRatio:
     try:
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         curve = Curve(arrays["curve.x"], arrays["curve.y"]) if "curve.x" in arrays else None
-        store_hash, partition = document["calibrated_on"]
+        store_hash, partition = (str(word) for word in document["calibrated_on"])
         loaded = CalibratedRatio(estimator, curve, arrays["events"], arrays["weights"], (store_hash, partition))
         loaded.checks = tuple(Check.from_dict(check) for check in document["checks"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         msg = f"{folder}: the calibration is damaged: {error}"
         raise FileFormatError(msg) from error
     return loaded

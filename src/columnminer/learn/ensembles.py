@@ -328,7 +328,7 @@ class Ensemble:
             found = (document["format"], document["format_version"])
             votes = [float(vote) for vote in document["votes"]]
             checks = tuple(Check.from_dict(check) for check in document.get("checks", ()))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             msg = f"{folder}: no ensemble can be read here: {error}"
             raise FileFormatError(msg) from error
         if found != (_FORMAT, _FORMAT_VERSION):

@@ -346,10 +346,12 @@ def load_varied(folder: str | Path, load: Callable[[Path], Any]) -> VariedRatio:
             LearnedVariation(str(v["name"]), load(folder / f"variation_{i}"), bool(v["two_sided"]))
             for i, v in enumerate(document["variations"])
         ]
-    except (KeyError, TypeError, ValueError) as error:
+        return VariedRatio(estimator, learned, events, weights, reference)
+    except FileFormatError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         msg = f"{folder}: what was learned of variations is damaged: {error}"
         raise FileFormatError(msg) from error
-    return VariedRatio(estimator, learned, events, weights, reference)
 
 
 def _remembered(

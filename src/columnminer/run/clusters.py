@@ -74,7 +74,10 @@ def local_cluster(workers: int, *, memory: str = "auto") -> Iterator[Client]:
     """
     _check_count(workers, "workers")
     limit = memory if memory == "auto" else f"{Resources(memory=memory).mebibytes} MiB"
-    options = {"n_workers": workers, "threads_per_worker": 1, "memory_limit": limit, "dashboard_address": None}
+    options: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "memory_limit": limit}
+    options["dashboard_address"] = None
+    # Without a port of its own, the second cluster on a machine warns that the first one has the usual port.
+    options["scheduler_kwargs"] = {"dashboard_address": ":0"}
     with LocalCluster(**options) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
         yield client
 

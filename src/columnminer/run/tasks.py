@@ -25,9 +25,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import cloudpickle
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from columnminer.bars import bar
 from columnminer.errors import ColumnMinerError, InputError, TaskError
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LOG_INTERVAL = 10.0
-"""Seconds between lines of progress where there is no terminal."""
+"""Seconds between lines of progress where there is no bar."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def run_tasks(
     name
         What to call an item in messages.
     progress
-        Whether to show progress: a bar on a terminal, log lines elsewhere.
+        Whether to show progress: a bar on a terminal and in a notebook, log lines elsewhere.
 
     Raises
     ------
@@ -201,7 +200,7 @@ def _in_processes(
                     yield index, cloudpickle.loads(future.result())
                 elif together and isinstance(error, BrokenProcessPool):
                     suspects.append(index)
-                elif attempts[index] < retries or (isinstance(error, BrokenProcessPool) and gets_on(index)):
+                elif (isinstance(error, BrokenProcessPool) and gets_on(index)) or attempts[index] < retries:
                     attempts[index] += 1
                     (suspects if isinstance(error, BrokenProcessPool) else waiting).append(index)
                 else:
@@ -256,11 +255,13 @@ def _on_cluster(
         return client.submit(_attempt_pickled, packed, retries=retries, pure=False)
 
     futures = {submit(index): index for index in range(len(items))}
+    attempts = [0] * len(items)
     try:
         ended: Any = as_completed(list(futures), raise_errors=False)  # type: ignore[no-untyped-call]
         for future in ended:
             index, error = futures.pop(future), future.exception()
-            if isinstance(error, KilledWorker) and gets_on(index):
+            if isinstance(error, KilledWorker) and (gets_on(index) or attempts[index] < retries):
+                attempts[index] += 1
                 again = submit(index)
                 futures[again] = index
                 ended.add(again)
@@ -274,20 +275,16 @@ def _on_cluster(
 @contextlib.contextmanager
 def _display(title: str, total: int, *, visible: bool) -> Iterator[Callable[[], None]]:
     """Yield a function to call after each finished task."""
-    console = Console(stderr=True)
-    if visible and console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task(title, total=total)
-            yield lambda: bar.advance(task)
-        return
     done, last_line = 0, time.monotonic()
+    with bar(title, total) if visible else contextlib.nullcontext() as move:
 
-    def advance() -> None:
-        nonlocal done, last_line
-        done += 1
-        if visible and (done == total or time.monotonic() - last_line > LOG_INTERVAL):
-            last_line = time.monotonic()
-            _log.info("%s: %d of %d done", title, done, total)
+        def advance() -> None:
+            nonlocal done, last_line
+            done += 1
+            if move is not None:
+                move(done)
+            elif visible and (done == total or time.monotonic() - last_line > LOG_INTERVAL):
+                last_line = time.monotonic()
+                _log.info("%s: %d of %d done", title, done, total)
 
-    yield advance
+        yield advance

@@ -13,6 +13,7 @@ import numpy as np
 
 from columnminer.errors import FileFormatError
 from columnminer.files import appearing
+from columnminer.formats.npy import read_numbers
 from columnminer.sample.samples import ARRAYS, Samples
 from columnminer.store.arrays import CHUNK
 from columnminer.store.samplestore import SampleStore
@@ -80,16 +81,12 @@ def read_npy(
     """
     folder = Path(folder)
     arrays = {}
-    try:
-        for array in ARRAYS:
-            files = [folder / f"{stem}_{name}.npy" for stem in ((array, "theta") if array == "theta0" else (array,))]
-            found = next((file for file in files if file.is_file()), None)
-            if found is not None:
-                values = np.load(found, allow_pickle=False)
-                arrays[array] = values.reshape(len(values)) if array in _COLUMNS else values
-    except (OSError, ValueError) as error:
-        msg = f"{folder}: the set {name!r} cannot be read: {error}"
-        raise FileFormatError(msg) from error
+    for array in ARRAYS:
+        files = [folder / f"{stem}_{name}.npy" for stem in ((array, "theta") if array == "theta0" else (array,))]
+        found = next((file for file in files if file.is_file()), None)
+        if found is not None:
+            values = read_numbers(found)
+            arrays[array] = values.ravel() if array in _COLUMNS else values
     if "x" not in arrays:
         msg = f"{folder} has no set {name!r}: there is no x_{name}.npy"
         raise FileFormatError(msg)

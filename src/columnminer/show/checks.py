@@ -64,7 +64,9 @@ def plot_check(check: Check, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel(finding.x_label)
     ax.set_ylabel(finding.y_label)
     ax.set_title(f"{check.name}: {'passed' if check.passed else 'FAILED'}")
-    ax.legend(fontsize="small")
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.2 * (high - low))  # room for the legend
+    ax.legend(fontsize="small", loc="upper center", ncols=2)
     return ax
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from columnminer.show.style import Look
 
-__all__ = ["WIDTHS", "check_levels", "draw_contours", "draw_point", "level_handles", "point_handle"]
+__all__ = ["WIDTHS", "check_levels", "draw_contours", "draw_point", "level_handles", "point_handle", "result_handle"]
 
 WIDTHS = (2.2, 1.1, 0.7)
 """Of the lines of up to three confidence levels, the innermost first."""
@@ -62,6 +62,19 @@ def draw_point(ax: Axes, point: ArrayLike) -> None:
 def point_handle(label: str) -> Line2D:
     """Return what a legend says of such a cross."""
     return Line2D([], [], marker="+", color="black", markersize=10, markeredgewidth=1.5, linestyle="none", label=label)
+
+
+def result_handle(name: str, style: Look, *, marked: bool = True) -> Line2D:
+    """Return what a legend says of the lines of a result and of its best fit; of one without a name, of that alone."""
+    return Line2D(
+        [],
+        [],
+        color=style.colour,
+        linestyle=style.dash if name else "none",
+        label=name or "best fit",
+        marker=style.marker if marked else "",
+        markeredgecolor="black",
+    )
 
 
 def level_handles(levels: Sequence[float]) -> list[Line2D]:

@@ -11,7 +11,15 @@ from matplotlib.ticker import MaxNLocator
 
 from columnminer.errors import InputError
 from columnminer.infer.intervals import Interval, asymptotic_threshold
-from columnminer.show.contours import WIDTHS, check_levels, draw_contours, draw_point, level_handles, point_handle
+from columnminer.show.contours import (
+    WIDTHS,
+    check_levels,
+    draw_contours,
+    draw_point,
+    level_handles,
+    point_handle,
+    result_handle,
+)
 from columnminer.show.style import axes, look, percent, styled
 
 if TYPE_CHECKING:
@@ -75,11 +83,7 @@ def plot_profile(
     levels = check_levels(levels, "plot_profile")
     labels = names if labels is None else tuple(labels)
     ax = axes(ax, (7.4, 5.4) if len(names) == 2 else (7.4, 4.8))
-    handles = [
-        Line2D([], [], color=look(i).colour, linestyle=look(i).dash, label=name)
-        for i, name in enumerate(results)
-        if name
-    ]
+    handles = [result_handle(name, look(i)) for i, name in enumerate(results)]
     if len(names) == 2:
         _contours(ax, list(results.values()), levels)
         if truth is not None:
@@ -97,8 +101,7 @@ def plot_profile(
     ax.set_xlabel(labels[0])
     ax.set_ylabel(labels[1] if len(names) == 2 else r"$t = 2\,\log\,(L_{best} / L)$")
     ax.xaxis.set_major_locator(MaxNLocator(5))
-    if handles:
-        ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
 
 

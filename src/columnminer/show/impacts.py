@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from columnminer.errors import InputError, UnknownNameError, did_you_mean
 from columnminer.show.style import axes, look, panels, styled
@@ -82,6 +83,7 @@ def plot_impacts(
     moves.barh(rows + 0.19, impacts.down[:most], color=down, hatch="////", **options)
     widest = 1.15 * float(np.max(impacts.largest)) or 1.0
     moves.set_xlim(-widest, widest)
+    moves.xaxis.set_major_locator(MaxNLocator(5))
     pulls.set_yticks(rows, [(names or {}).get(name, name) for name in shown])
     pulls.set_ylim(len(shown) - 0.4, -0.6)
     for ax in (pulls, moves):

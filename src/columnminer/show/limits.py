@@ -12,8 +12,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from columnminer.errors import InputError, UnknownNameError, did_you_mean
-from columnminer.show.contours import check_levels, draw_contours, draw_point, level_handles, point_handle
-from columnminer.show.style import axes, look, panels, percent, styled
+from columnminer.show.contours import (
+    check_levels,
+    draw_contours,
+    draw_point,
+    level_handles,
+    point_handle,
+    result_handle,
+)
+from columnminer.show.style import Look, axes, look, panels, percent, styled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +36,8 @@ __all__ = ["plot_limit_panels", "plot_limits"]
 _COLUMNS = 3
 _LOWEST = 1e-3
 """P values below are drawn as if they were this."""
+_ALONE = Look("black", "-", "o")
+"""Of an analysis that shares its panel with no other: colours would be lost on the shades behind."""
 
 
 @styled
@@ -80,9 +89,9 @@ def plot_limits(
         if name == shade and len(names) == 2:
             bar = ax.figure.colorbar(_shades(ax, result), ax=ax, extend="min", location="bottom", shrink=0.8, aspect=25)
             bar.set_label(f"p value of {name}" if name else "p value", loc="center")
-        _region(ax, result, levels, i)
-        if name:
-            handles.append(_legend_entry(name, i, with_marker=len(names) == 2))
+        _region(ax, result, levels, look(i))
+        if name or len(names) == 2:
+            handles.append(result_handle(name, look(i), marked=len(names) == 2))
     if len(names) == 1:
         _name_levels(ax, levels)
     if truth is not None:
@@ -127,7 +136,7 @@ def plot_limit_panels(
     figure, handles = every[0, 0].figure, level_handles(levels) if len(names) == 2 else []
     for i, (ax, (name, result)) in enumerate(zip(every.ravel(), limits.items(), strict=False)):
         image = _shades(ax, result) if len(names) == 2 else None
-        _region(ax, result, levels, 0)
+        _region(ax, result, levels, _ALONE)
         if len(names) == 1:
             _name_levels(ax, levels)
         if truth is not None:
@@ -140,7 +149,7 @@ def plot_limit_panels(
         ax.set_axis_off()
     if image is not None:
         figure.colorbar(image, ax=every, extend="min", aspect=30).set_label("p value", loc="center")
-        handles.insert(0, _legend_entry("best fit", 0, with_marker=True, with_line=False))
+        handles.insert(0, result_handle("", _ALONE))
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     first: Axes = every[0, 0]
@@ -166,12 +175,12 @@ def _lines(result: Limits) -> tuple[NDArray[np.float64], ...]:
 def _shades(ax: Axes, result: Limits) -> QuadMesh:
     x, y = _lines(result)
     values = np.maximum(result.p_value, _LOWEST).reshape(len(x), len(y)).T
-    return ax.pcolormesh(x, y, values, norm=LogNorm(_LOWEST, 1.0), cmap="Greys", alpha=0.6, rasterized=True, zorder=0)
+    return ax.pcolormesh(x, y, values, norm=LogNorm(_LOWEST, 1.0), cmap="Greys", alpha=0.4, rasterized=True, zorder=0)
 
 
-def _region(ax: Axes, result: Limits, levels: Sequence[float], index: int) -> None:
+def _region(ax: Axes, result: Limits, levels: Sequence[float], style: Look) -> None:
     """Draw the contours with the best fit, or the p value along one parameter."""
-    lines, style = _lines(result), look(index)
+    lines = _lines(result)
     if len(lines) == 1:
         ax.plot(lines[0], result.p_value, color=style.colour, linestyle=style.dash)
         ax.set_xlim(lines[0][0], lines[0][-1])
@@ -209,16 +218,3 @@ def _name_axes(ax: Axes, labels: Sequence[str]) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel(labels[0])
     ax.set_ylabel(labels[1] if len(labels) == 2 else "p value")
-
-
-def _legend_entry(name: str, index: int, *, with_marker: bool, with_line: bool = True) -> Line2D:
-    style = look(index)
-    return Line2D(
-        [],
-        [],
-        color=style.colour,
-        linestyle=style.dash if with_line else "none",
-        label=name,
-        marker=style.marker if with_marker else "",
-        markeredgecolor="black",
-    )

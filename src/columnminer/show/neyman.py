@@ -158,7 +158,8 @@ def plot_power(
     _shares(ax, {name: (result.values, result.share) for name, result in results.items()}, line=True)
     ax.set_ylim(0.0, 1.05)
     ax.set_xlabel(f"true {first.name if label is None else label}")
-    ax.set_ylabel(f"discovery power at {first.significance:g} s.d.")
+    at = {result.significance for result in results.values()}
+    ax.set_ylabel("discovery power" + (f" at {first.significance:g} s.d." if len(at) == 1 else ""))
     if len(results) > 1:
         ax.legend()
     return ax

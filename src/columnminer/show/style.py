@@ -77,8 +77,9 @@ _MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def look(index: int) -> Look:
-    """Return the look of thing number `index` (from 0) of a picture."""
-    return Look(_COLOURS[index % 6], _DASHES[index % 6], _MARKERS[index % 6])
+    """Return the look of thing number `index` (from 0) of a picture: 36 different ones, of which six share nothing."""
+    shifted = (index + index // 6) % 6
+    return Look(_COLOURS[index % 6], _DASHES[shifted], _MARKERS[shifted])
 
 
 def percent(level: float) -> str:

@@ -67,21 +67,30 @@ def plot_toy_histogram(
     if observed is not None:
         ax.axvline(observed, color="black", linestyle="--", linewidth=1.2, label="observed")
     highest = max(float(max(result.counts.max(), result.expected.max())) for result in results.values())
+    _count(ax, highest, log=log)
+    ax.set_xlim(first.edges[0], first.edges[-1])
+    ax.set_xlabel(first.name)
+    ax.legend(loc="upper right")
+    return ax
+
+
+def _count(ax: Axes, highest: float, *, log: bool) -> None:
+    """Scale the axis of counts, with room for a legend."""
     if log:
         ax.set_yscale("log")
         ax.set_ylim(0.3, 20.0 * highest)
     else:
         ax.set_ylim(0.0, 1.35 * highest)
-    ax.set_xlim(first.edges[0], first.edges[-1])
-    ax.set_xlabel(first.name)
     ax.set_ylabel("toys")
-    ax.legend(loc="upper right")
-    return ax
 
 
 @styled
 def plot_estimates(
-    estimates: Estimates | Mapping[str, Estimates], *, label: str | None = None, ax: Axes | None = None
+    estimates: Estimates | Mapping[str, Estimates],
+    *,
+    label: str | None = None,
+    log: bool = False,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw how best fits are distributed over toys, with the true value (vertical line).
 
@@ -93,6 +102,8 @@ def plot_estimates(
         From `columnminer.toys.distributions.estimate_distribution`, or several by the name that the legend gives them.
     label
         Of the parameter; its name by default.
+    log
+        Whether the axis of counts is logarithmic, as where many toys are at a limit.
     ax
         Where to draw; a new figure by default.
     """
@@ -120,9 +131,8 @@ def plot_estimates(
     if any(np.isfinite(result.truth) for result in results.values()):
         ax.plot([], [], color="black", linewidth=0.9, label="truth")
     first = next(iter(results.values()))
-    ax.set_ylim(0.0, 1.35 * max(float(result.counts.max()) for result in results.values()))
+    _count(ax, max(float(result.counts.max()) for result in results.values()), log=log)
     ax.set_xlabel(f"best fit of {first.name if label is None else label}")
-    ax.set_ylabel("toys")
     ax.legend(loc="upper right")
     return ax
 

@@ -17,7 +17,7 @@ from columnminer.errors import OutputExistsError
 from columnminer.formats.reader import Generated
 from columnminer.observe.cutflow import CutFlow
 from columnminer.store.normalisation import RawTotals, sample_factors
-from columnminer.store.partition import PartitionScheme
+from columnminer.store.partition import STRATUM, PartitionScheme
 from columnminer.store.parts import PartInfo, committed_parts, read_part
 from columnminer.store.publish import Description, publish_events
 from columnminer.store.samples import FileInfo, SampleInfo
@@ -107,7 +107,7 @@ def assemble(
     if scheme.in_order:
         codes = scheme.assign_in_order(sum(file.n_events for file in files))
     else:
-        codes = np.concatenate([scheme.assign(s.rankings(configuration["seed"])) for s in _by_sample(files)])
+        codes = np.concatenate([c for s in _by_sample(files) for c in s.partitions(scheme, configuration["seed"])])
     stores: dict[str, list[EventStore]] = {}
     for name, folders in (variations or {}).items():
         for folder, selection in zip(folders, configuration["variations"][name], strict=True):
@@ -231,9 +231,15 @@ class _ReadSample:
         ]
         return reduce(add, flows).to_dict() if flows else {}
 
-    def rankings(self, seed: int) -> NDArray[np.float64]:
-        """Return a random number for each event that passed, which belongs to the event."""
-        return np.concatenate([uniform(file.source.stream(seed, "partition"), file.events) for file in self.files])
+    def partitions(self, scheme: PartitionScheme, seed: int) -> Iterator[NDArray[np.uint8]]:
+        """Yield the partition codes of the events that passed, by random numbers that belong to them."""
+        first, waiting = 0, np.empty(0)
+        for file in self.files:
+            waiting = np.concatenate([waiting, uniform(file.source.stream(seed, "partition"), file.events)])
+            n_whole = len(waiting) // STRATUM * STRATUM
+            yield scheme.assign(waiting[:n_whole], first)
+            first, waiting = first + n_whole, waiting[n_whole:]
+        yield scheme.assign(waiting, first)
 
     def rows(self, nuisances: Sequence[NuisanceColumn]) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the columns of the store, a part at a time."""

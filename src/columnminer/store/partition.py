@@ -84,8 +84,8 @@ class PartitionScheme:
         """Return how many of the first `n` events are in train, and in train or validation, (2,)."""
         return np.asarray(np.rint(np.cumsum(self.fractions[:-1]) * n), dtype=np.int64)
 
-    def assign(self, ranking: NDArray[np.float64]) -> NDArray[np.uint8]:
-        """Return the partition code of each event of one sample.
+    def assign(self, ranking: NDArray[np.float64], first: int = 0) -> NDArray[np.uint8]:
+        """Return the partition code of each event of one sample, or of some of its strata.
 
         Within each stratum of `STRATUM` events those with the smallest ranking go to train, the next to validation, the
         rest to test. The numbers taken from a stratum are differences of the rounded numbers for the whole sample up to
@@ -95,11 +95,13 @@ class PartitionScheme:
         ----------
         ranking
             (n,) a random number for each stored event, from its seed and event number.
+        first
+            Position in the sample of the first of them, the beginning of a stratum.
         """
         codes = np.empty(len(ranking), dtype=np.uint8)
         for start in range(0, len(ranking), STRATUM):
             stop = min(start + STRATUM, len(ranking))
-            cuts = self.boundaries(stop) - self.boundaries(start)
+            cuts = self.boundaries(first + stop) - self.boundaries(first + start)
             order = np.argsort(ranking[start:stop], kind="stable")
             codes[start + order] = np.searchsorted(cuts, np.arange(stop - start), side="right")
         return codes

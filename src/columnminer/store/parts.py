@@ -39,6 +39,7 @@ __all__ = [
     "PartInfo",
     "committed_part",
     "committed_parts",
+    "discard_left",
     "discard_parts",
     "joining",
     "open_parts",
@@ -168,6 +169,12 @@ def discard_parts(folder: Path) -> None:
     for left in folder.parent.iterdir():
         if left.name.startswith(prefix) and left.name.endswith(suffix):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def discard_left(place: Path) -> None:
+    """Delete what a run has left that was killed while it tidied up: its parts at `place`, but none of another run."""
+    if place.is_dir() or not place.parent.exists():
+        discard_parts(place.parent)
 
 
 def _is_ours(folder: Path) -> bool:

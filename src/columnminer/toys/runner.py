@@ -26,7 +26,15 @@ from columnminer.run.tasks import run_tasks
 from columnminer.store.arrays import write_arrays
 from columnminer.store.columns import read_columns
 from columnminer.store.commit import read_json, require_free, staged
-from columnminer.store.parts import CONFIGURATION, discard_parts, joining, open_parts, parts_under, require_same
+from columnminer.store.parts import (
+    CONFIGURATION,
+    discard_left,
+    discard_parts,
+    joining,
+    open_parts,
+    parts_under,
+    require_same,
+)
 from columnminer.streams import seed_sequence
 from columnminer.toys.alea_files import read_toys, write_toys
 from columnminer.toys.patterns import names_in
@@ -104,8 +112,9 @@ def run_campaign(
     out = Path(out).absolute()
     points, document, tasks = _planned(campaign, out, seed)
     parts = parts_of(out)
+    place = parts_under(parts, document)
     if out.exists() and not replace:
-        return _existing(out, document, parts, resume=resume)
+        return _existing(out, document, place, resume=resume)
     try:
         with writing(out):
             _open(out, points, document, resume=resume, replace=replace)
@@ -120,7 +129,7 @@ def run_campaign(
                 discard_parts(parts)
     except (TaskError, FileNotFoundError) as error:
         if out.exists() and not (replace and parts.exists()):  # another run was first, and took the parts away
-            return _existing(out, document, parts, resume=True)
+            return _existing(out, document, place, resume=True)
         if not isinstance(error, TaskError):
             raise
         msg = f"{error}\nThe batches that are done are kept in {parts}: call again to go on from there."
@@ -207,13 +216,13 @@ def run_batches(
         _make_batch(task)
 
 
-def _existing(out: Path, document: Mapping[str, Any], parts: Path, *, resume: bool) -> CampaignResults:
+def _existing(out: Path, document: Mapping[str, Any], place: Path, *, resume: bool) -> CampaignResults:
     """Return the results that an earlier call has finished, if they are those that are asked for."""
     if not resume:
         require_free(out)
     results = CampaignResults(out)
     require_same(results.campaign, document, str(out))
-    discard_parts(parts)  # an earlier call may have been killed while it tidied up
+    discard_left(place)
     return results
 
 

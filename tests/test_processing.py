@@ -408,11 +408,11 @@ def test_a_damaged_file_is_named_and_loses_nothing_else(samples, run, tmp_path, 
     with pytest.raises(TaskError, match=r"1 of 2 failed:\n.*bad\.lhe.*" + message):
         run(tmp_path / "s.zarr", [Sample(bad, benchmark="sm"), samples[1]], part_size=20)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.lhe", "s.zarr.parts"]
-    committed = sorted(len(list(p.glob("0*"))) for p in (tmp_path / "s.zarr.parts").glob("*/*"))
-    assert committed == [2, 2], "the parts before the damage, and all of the good file"
+    (good,) = (tmp_path / "s.zarr.parts").glob("*/*")
+    assert len(list(good.glob("0*"))) == 2, "all of the good file"
 
 
-def test_a_cut_gzip_file_keeps_what_was_read(samples, run, tmp_path):
+def test_of_a_cut_gzip_file_nothing_is_kept(samples, run, tmp_path):
     """Long enough that the reader has seen whole batches before it meets the end."""
     head, *events = text_of(samples[0].files[0]).replace("</LesHouchesEvents>", "").split("<event>")
     text = "<event>".join([head, *(events * 60)]) + "</LesHouchesEvents>\n"
@@ -420,9 +420,7 @@ def test_a_cut_gzip_file_keeps_what_was_read(samples, run, tmp_path):
     bad.write_bytes(gzip.compress(text.encode())[:-100])
     with pytest.raises(TaskError, match=r"bad\.lhe\.gz: the compressed file ends too early"):
         run(tmp_path / "s.zarr", [Sample(bad, benchmark="sm")], part_size=500)
-    # Parts are called by their first event; the folder around them by a hash, which may begin with a zero, too.
-    parts = sorted(p.name for p in (tmp_path / "s.zarr.parts").rglob("0*") if len(p.name) == 12 and p.name.isdigit())
-    assert 0 < len(parts) <= 3600 // 500
+    assert not list((tmp_path / "s.zarr.parts").glob("*/*")), "a checksum may have told too late"
     # The whole file under the same name takes its place; nothing of the cut one is used.
     bad.write_bytes(gzip.compress(text.encode()))
     assert run(tmp_path / "s.zarr", [Sample(bad, benchmark="sm")], part_size=500).samples[0].n_generated == 3600

@@ -7,7 +7,7 @@ A set called "ratio" is ``x_ratio.npy`` (n, n_features), ``theta0_ratio.npy``, `
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def read_npy(
         If the arrays do not fit together.
     """
     folder = Path(folder)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for array in ARRAYS:
         files = [folder / f"{stem}_{name}.npy" for stem in ((array, "theta") if array == "theta0" else (array,))]
         found = next((file for file in files if file.is_file()), None)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["mark_benchmarks", "mark_benchmarks_on_line"]
 
+_EDGE = 0.25
+"""Share of the width of axes that a name may take; it is less high."""
 _CLOSE = 0.03
 """Benchmarks nearer than this share of a line have one name for all."""
 
@@ -27,27 +29,34 @@ def mark_benchmarks(
 
     Names stand beside those in the plane through `base` (n_par,); others would only seem to be there.
     """
-    limits = ax.get_xlim(), ax.get_ylim()
-    for name, point, here in _placed(setup, columns, base):
-        if not all(low <= v <= high for v, (low, high) in zip(point, limits, strict=True)):
-            continue
+    limits = np.array([ax.get_xlim(), ax.get_ylim()])
+    shown = [placed for placed in _placed(setup, columns, base) if _within(placed[1], limits)]
+    centre = np.mean([point for _, point, _ in shown], axis=0) if shown else limits.mean(axis=1)
+    for name, point, here in shown:
         filled = here and setup.morphing is not None and name in setup.morphing.basis
         colour = "black" if filled else "white"
         ax.plot(*point, "o", color=colour, markeredgecolor="black", markersize=5, clip_on=False, zorder=4)
         if not here or not named:
             continue
-        right = point[0] > 0.5 * sum(limits[0])
-        top = point[1] > 0.9 * limits[1][1] + 0.1 * limits[1][0]  # there the frame would cross the name
+        # Names stand outwards, as those of neighbours do, and inwards where the frame is near.
+        right, up = point >= centre
+        near = (point - limits[:, 0]) / (limits[:, 1] - limits[:, 0])
+        right = (right or near[0] < _EDGE) and near[0] < 1.0 - _EDGE
+        up = (up or near[1] < 0.4 * _EDGE) and near[1] < 1.0 - 0.4 * _EDGE
         ax.annotate(
             name,
-            tuple(point),
-            (-6 if right else 6, -5 if top else 5),
+            (float(point[0]), float(point[1])),
+            (6 if right else -6, 5 if up else -5),
             textcoords="offset points",
-            ha="right" if right else "left",
-            va="top" if top else "bottom",
+            ha="left" if right else "right",
+            va="bottom" if up else "top",
             fontsize="x-small",
             zorder=5,
         )
+
+
+def _within(point: NDArray[np.float64], limits: NDArray[np.float64]) -> bool:
+    return bool(((limits[:, 0] <= point) & (point <= limits[:, 1])).all())
 
 
 def mark_benchmarks_on_line(

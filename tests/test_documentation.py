@@ -22,6 +22,7 @@ import columnminer as cm
 from columnminer.cli import columnminer as command_line
 
 ROOT = Path(__file__).parents[1]
+SHOW = Path(cm.__file__).parent / "show"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^( *)```python\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
@@ -108,3 +109,11 @@ def test_each_page_can_be_reached() -> None:
     text = (ROOT / "docs" / "index.md").read_text()
     listed = {name for tree in re.findall(r"```{toctree}(.*?)```", text, re.DOTALL) for name in tree.split()}
     assert {page.stem for page in PAGES[1:]} - {"index"} <= listed
+
+
+def test_each_picture_is_on_the_page_of_pictures() -> None:
+    page = (ROOT / "docs" / "pictures.md").read_text()
+    shown = {f"pictures/{name}.png" for name in re.findall(r"tests/pictures/(\w+)\.png", page)}
+    assert {path for path in shown if not (ROOT / "tests" / path).exists()} == set()
+    drawn = [re.findall(r"^def (plot_\w+)", path.read_text(), re.MULTILINE) for path in SHOW.glob("*.py")]
+    assert {name for names in drawn for name in names} - set(re.findall(r"`(plot_\w+)`", page)) == set()

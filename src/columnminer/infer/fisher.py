@@ -10,19 +10,21 @@ bins for that of a histogram, and has one term for the rate (arXiv:1805.00020, s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from columnminer.errors import InputError
+from columnminer.errors import InputError, MissingError
 from columnminer.infer.bins import Bins
 from columnminer.infer.estimates import gives_score, warn_of_checks
 from columnminer.infer.events import Events, StoredEvents
+from columnminer.infer.fisher_bins import BinnedRates, InformationSlices
 from columnminer.infer.moments import BinMoments, information_of
 from columnminer.infer.morphed import choose_bins, fill
 from columnminer.infer.rate import checked_luminosity
 from columnminer.infer.summary import Summary
+from columnminer.infer.varied_information import varied_information
 from columnminer.learn.fisher import ScoreMoments, member_scores
 from columnminer.learn.information import Information
 from columnminer.sample.samples import Samples
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from columnminer.infer.bins import Axis, BinSpec
+    from columnminer.infer.bins import BinSpec
     from columnminer.infer.estimates import RatioLike, ScoreLike
     from columnminer.infer.events import Partition
     from columnminer.infer.moments import Array, Extras
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BinnedRates", "FisherInformation", "InformationSlices"]
 
+logger = logging.getLogger(__name__)
+
 Scores: TypeAlias = "Callable[[Array], Array]"
 """From observables (n, n_obs) to the scores of all members of an ensemble, (n_members, n, n_par)."""
 
@@ -51,69 +55,12 @@ Sampled: TypeAlias = "Samples | SampleStore | Events | ArrayLike"
 """Events drawn at the point; an array has the columns of the store's observables."""
 
 
-@dataclass(frozen=True)
-class BinnedRates:
-    """Cross sections and their gradients in bins.
-
-    Attributes
-    ----------
-    axes : tuple of Axis
-        Edges; under- and overflow are bins beside them.
-    cross_section : numpy.ndarray
-        ``(*shape)`` [pb].
-    error : numpy.ndarray
-        ``(*shape)`` statistical error of it [pb].
-    gradient : numpy.ndarray
-        ``(n_par, *shape)`` [pb per unit of the parameter].
-    covariance : numpy.ndarray
-        ``(1 + n_par, 1 + n_par, *shape)`` statistical covariance of cross section and gradient in each bin.
-    parameter_names : tuple of str
-        Directions of the gradient.
-    """
-
-    axes: tuple[Axis, ...]
-    cross_section: Array
-    error: Array
-    gradient: Array
-    covariance: Array
-    parameter_names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class InformationSlices:
-    """How the information is distributed over slices of observables.
-
-    Attributes
-    ----------
-    axes : tuple of Axis
-        Edges; under- and overflow are slices beside them.
-    cross_section : numpy.ndarray
-        (n_slices,) [pb], flat.
-    rate : numpy.ndarray
-        (n_slices, n_par, n_par) information in the number of events of each slice.
-    full : numpy.ndarray
-        (n_slices, n_par, n_par) information in all that is known of the events of each slice; sums to the total.
-    rate_covariance, full_covariance : numpy.ndarray
-        (n_slices, n_par, n_par, n_par, n_par) of the entries in each slice, from the finite number of events.
-    parameter_names : tuple of str
-        Rows and columns.
-    """
-
-    axes: tuple[Axis, ...]
-    cross_section: Array
-    rate: Array
-    full: Array
-    rate_covariance: Array
-    full_covariance: Array
-    parameter_names: tuple[str, ...]
-
-
 class FisherInformation:
     """Expected Fisher information of the events of a store.
 
     Nuisance parameters of the store stand behind the parameters of the set-up, at nu = 0; `constraints` is what is
-    known of them from elsewhere, to be added. Those that change what is seen, and not the weights, are not among them:
-    the information in histograms about these is that of their `templates`.
+    known of them from elsewhere, to be added. Those that change what is seen, and not the weights
+    (`SelectionVariation`), are among them, at the end, where that is asked for in `rate` and `histogram`.
 
     Parameters
     ----------
@@ -159,17 +106,21 @@ class FisherInformation:
         partition = default if self.partition is None else self.partition
         return StoredEvents(self.store, partition, cuts=self.cuts, efficiencies=self.efficiencies)
 
-    def rate(self, theta: Any) -> Information:
+    def rate(self, theta: Any, *, variations: bool = False) -> Information:
         """Return the information in the number of events.
 
         Parameters
         ----------
         theta
             Parameter point, or name of a benchmark.
+        variations
+            As for `histogram`.
         """
-        return self._of_bins(theta, None, Bins())
+        return self._of_bins(theta, None, Bins(), variations)
 
-    def histogram(self, theta: Any, observables: SummaryItems, bins: BinSpec = None) -> Information:
+    def histogram(
+        self, theta: Any, observables: SummaryItems, bins: BinSpec = None, *, variations: bool = False
+    ) -> Information:
         """Return the information in a histogram, number of events included.
 
         Parameters
@@ -180,16 +131,24 @@ class FisherInformation:
             One or several names or expressions of observables, or score estimators: one axis each.
         bins
             For each axis the edges, or a number of bins of equal cross section at theta. Under- and overflow count.
+        variations
+            Whether also about the nuisance parameters that change what is seen: the store's `variations`. A log message
+            says which are left out.
+
+        Raises
+        ------
+        MissingError
+            If `variations` are asked for, and the store has none.
         """
         summary, chosen = self._binning(theta, observables, bins)
-        return self._of_bins(theta, summary, chosen)
+        return self._of_bins(theta, summary, chosen, variations)
 
     def templates(self, theta: Any, observables: SummaryItems | None = None, bins: BinSpec = None) -> MorphedHistogram:
         """Return the histogram of the events at any parameter point, filled in one pass.
 
-        Its `MorphedHistogram.information` is that of `histogram` at all points and for all nuisance parameters,
-        without the covariance, for 1 pb^-1. A nuisance parameter acts on signal and background apart there, in
-        `histogram` on their sum.
+        Its `MorphedHistogram.information` is that of `histogram`, with variations, at all points, without the
+        covariance, for 1 pb^-1. A nuisance parameter acts on signal and background apart there, in `histogram` on their
+        sum.
 
         Parameters
         ----------
@@ -207,7 +166,16 @@ class FisherInformation:
         summary = Summary(observables, self.store.observable_names)
         return summary, choose_bins(self._events(), summary, bins, self.store.setup.theta(theta)[None])
 
-    def _of_bins(self, theta: Any, summary: Summary | None, bins: Bins) -> Information:
+    def _of_bins(self, theta: Any, summary: Summary | None, bins: Bins, variations: bool) -> Information:
+        names = ", ".join(self.store.variations)
+        if variations:
+            if not names:
+                msg = f"{self.store.path} has no variations: give process(variations=...) the other selections"
+                raise MissingError(msg)
+            both = varied_information(self._events(), self.store.setup.theta(theta), summary, bins)
+            return self._result(*both, (*self.parameter_names, *self.store.variations))
+        if names:
+            logger.warning("the information is not about %s: ask for it with variations=True", names)
         moments = BinMoments.of(self._events(), self.store.setup.theta(theta), summary, bins)
         information, covariance = moments.information()
         return self._result(information.sum(axis=0), covariance.sum(axis=0))
@@ -399,11 +367,18 @@ class FisherInformation:
             self.parameter_names,
         )
 
-    def constraints(self) -> Information:
-        """Return the information in the constraints of the nuisance parameters: the unit matrix in their directions."""
-        n, n_nu = len(self.parameter_names), len(self.store.nuisance_names)
-        diagonal = np.concatenate([np.zeros(n - n_nu), np.ones(n_nu)])
-        return Information(np.diag(diagonal), np.zeros((n, n, n, n)), self.parameter_names)
+    def constraints(self, *, variations: bool = False) -> Information:
+        """Return the information in the constraints of the nuisance parameters: the unit matrix in their directions.
+
+        Parameters
+        ----------
+        variations
+            Whether those that change what is seen are among them.
+        """
+        names = (*self.parameter_names, *(self.store.variations if variations else ()))
+        n, n_theta = len(names), len(self.store.setup.space.names)
+        diagonal = np.concatenate([np.zeros(n_theta), np.ones(n - n_theta)])
+        return Information(np.diag(diagonal), np.zeros((n, n, n, n)), names)
 
 
 def _truth(_: Array, weights: Array, gradients: Array) -> tuple[Array, ...]:

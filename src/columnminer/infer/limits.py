@@ -355,16 +355,20 @@ def _observed(data: Any, store: EventStore | None, n_observed: float | None, lik
 def _drawn(samples: Samples, store: EventStore | None, likelihood: Likelihood) -> Events:
     """Return samples as one pseudo-experiment; refuse those that are none, lack an observable, or were trained on."""
     if samples.y is not None or (samples.theta0 is not None and (samples.theta0 != samples.theta0[:1]).any()):
-        msg = "these samples were drawn at several points, but data have one truth: take those of columnminer.sample_test"
+        msg = (
+            "these samples were drawn at several points, but data have one truth: take those of columnminer.sample_test"
+        )
         raise InputError(msg)
-    for name in () if store is None else store.observable_names:
-        if name not in samples.feature_names:
-            msg = f"the samples lack the observable {name!r} of {store.path}."
-            raise UnknownNameError(msg + did_you_mean(name, samples.feature_names))
-    check = getattr(getattr(likelihood, "estimator", None), "check_store", None)
-    if check is not None and store is not None and store.hash == samples.store_hash:
-        check(store, samples.partition)
-    return Events(samples.x, samples.feature_names, samples.weights)
+    if store is not None:
+        for name in store.observable_names:
+            if name not in samples.feature_names:
+                msg = f"the samples lack the observable {name!r} of {store.path}."
+                raise UnknownNameError(msg + did_you_mean(name, samples.feature_names))
+        check = getattr(getattr(likelihood, "estimator", None), "check_store", None)
+        if check is not None and store.hash == samples.store_hash:
+            check(store, samples.partition)
+    weights = None if samples.weights is None else np.asarray(samples.weights, dtype=np.float64)
+    return Events(np.asarray(samples.x, dtype=np.float64), samples.feature_names, weights)
 
 
 def _count(counts: NDArray[np.float64]) -> float:

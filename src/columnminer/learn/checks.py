@@ -8,6 +8,10 @@ They need events that were not trained on, with labels and gold: the output of `
                          parameter
 ``mean inverse ratio``   E[1 / r(x | theta0, theta1)] = 1 under theta0
 ``calibration``          among events with s(x) = 1 / (1 + r) close to s, a fraction s is of the denominator
+``slope of log r``       the probability of the numerator rises with log r as it should, in all and in bins of the
+                         distance of the two points: below 1, likelihoods are too narrow (`trends`)
+``normalisation``        E[r(x | theta, theta1)] = 1 under theta1 at each theta by itself, relative to what an event has
+                         to say there (`trends`)
 ``ratio pulls``          E[r(x, z | theta0, theta1) | x] = r(x | theta0, theta1) under theta1, in bins of r(x)
 ``reweighting closure``  no classifier of x and theta tells events of theta1, reweighted by r(x), from those of theta0
 ``mean score``           E[t(x | theta)] = 0 under theta, for each parameter, in units of its standard deviation
@@ -31,6 +35,7 @@ from columnminer.errors import CheckWarning, InputError
 from columnminer.learn.averages import N_BINS, Draws
 from columnminer.learn.closure import two_sample_test
 from columnminer.learn.gold import pick_features, required
+from columnminer.learn.trends import check_normalisation, check_slope, distances
 from columnminer.learn.varied import VariedRatio
 from columnminer.learn.verdicts import SIGNIFICANCE, Check, Finding, judge_mean, judge_pulls, judge_worst_bin
 from columnminer.sample.samples import Samples
@@ -102,11 +107,15 @@ def check_ratio(
     pairs = _with_other_points(samples, seed) if samples.y is None else samples
     log_r, draws = _log_ratio(estimator, pairs), Draws.of(pairs)
     y = required(pairs, "y", "a check")
-    checks = list(_mean_ratios(pairs, log_r, draws))
+    distance = distances(required(pairs, "theta0", "a check"), required(pairs, "theta1", "a check"))
+    checks = list(_mean_ratios(pairs, log_r, draws, distance))
     if (y == 0).any():
         checks.append(judge_worst_bin("calibration", _calibration_curve(log_r, y, draws, N_BINS)))
-        if closure:
-            checks.append(_closure(estimator, pairs, log_r, draws, seed))
+        checks += check_slope(pairs, log_r, draws, distance)
+    if estimator.estimates == "ratio":
+        checks += check_normalisation(estimator, pairs, draws, _LOG_RATIO_LIMIT)
+    if closure and (y == 0).any():
+        checks.append(_closure(estimator, pairs, log_r, draws, seed))
     if pairs.r_xz is not None:
         rows = y == 1
         r = np.exp(log_r[rows])
@@ -145,12 +154,11 @@ def calibration_curve(estimator: Any, samples: Samples | SampleStore, n_bins: in
     return _calibration_curve(_log_ratio(estimator, samples), y, Draws.of(samples), n_bins)
 
 
-def _mean_ratios(samples: Samples, log_r: NDArray[np.float64], draws: Draws) -> Iterator[Check]:
+def _mean_ratios(
+    samples: Samples, log_r: NDArray[np.float64], draws: Draws, distance: NDArray[np.float64]
+) -> Iterator[Check]:
     """Yield the checks of E[r] and E[1/r]: in all, and of E[r] in bins of each parameter."""
     y, theta0 = required(samples, "y", "a check"), required(samples, "theta0", "a check").astype(np.float64)
-    offsets = theta0 - required(samples, "theta1", "a check")
-    size = np.sqrt(np.mean(offsets**2, axis=0))
-    distance = np.linalg.norm(offsets / np.where(size > 0.0, size, 1.0), axis=1)
     for name, label, sign in (("mean ratio", 1, 1.0), ("mean inverse ratio", 0, -1.0)):
         rows = y == label
         if rows.any():

@@ -112,12 +112,14 @@ class Check:
         return cls(str(document["name"]), deviation, error, mark, finding)
 
 
-def judge_mean(name: str, found: float, error: float, finding: Finding | None = None) -> Check:
+def judge_mean(
+    name: str, found: float, error: float, finding: Finding | None = None, *, tolerance: float = TOLERANCE
+) -> Check:
     """Return the check that a mean is 0, within the tolerance or its error."""
-    return Check(name, found, error, max(TOLERANCE, SIGNIFICANCE * error), finding)
+    return Check(name, found, error, max(tolerance, SIGNIFICANCE * error), finding)
 
 
-def judge_worst_bin(name: str, finding: Finding, scale: ArrayLike = 1.0) -> Check:
+def judge_worst_bin(name: str, finding: Finding, scale: ArrayLike = 1.0, *, tolerance: float = TOLERANCE) -> Check:
     """Return the check that the worst of the bins is as expected.
 
     Parameters
@@ -128,10 +130,12 @@ def judge_worst_bin(name: str, finding: Finding, scale: ArrayLike = 1.0) -> Chec
         In bins.
     scale
         What the tolerance is a fraction of, a number or (n_bins,); deviations are given in units of it.
+    tolerance
+        Deviation that is passed.
     """
     unit = np.broadcast_to(np.asarray(scale, dtype=np.float64), finding.found.shape)
     deviation, error = (finding.found - finding.expected) / unit, finding.error / unit
-    marks = np.maximum(TOLERANCE, SIGNIFICANCE * error)
+    marks = np.maximum(tolerance, SIGNIFICANCE * error)
     excess = np.abs(deviation) / marks
     worst = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
     return Check(name, float(deviation[worst]), float(error[worst]), float(marks[worst]), finding)

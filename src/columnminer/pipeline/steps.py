@@ -193,14 +193,16 @@ def find_information(folder: Path, store: Path, what: Any, config: InformationCo
     """Write one Fisher information: of the truth, the rate, a histogram, or an estimator."""
     fisher = FisherInformation(EventStore(store), config.luminosity, cuts=config.cuts, efficiencies=config.efficiencies)
     used, bins = _loaded(what)
+    varied = bool(fisher.store.variations) and (isinstance(what, Binned) or used == "rate")
     if isinstance(what, Binned):
-        result = fisher.histogram(config.theta, used, bins=bins)
+        result = fisher.histogram(config.theta, used, bins=bins, variations=varied)
     elif isinstance(used, str):
-        result = fisher.truth(config.theta) if used == "truth" else fisher.rate(config.theta)
+        result = fisher.truth(config.theta) if used == "truth" else fisher.rate(config.theta, variations=varied)
     else:
         result = fisher.detector(config.theta, used)
     # What is known of nuisance parameters from elsewhere belongs to every analysis.
-    save_information(result + fisher.constraints() if fisher.store.nuisance_names else result, folder)
+    known = fisher.constraints(variations=varied)
+    save_information(result + known if result.parameter_names == known.parameter_names else result, folder)
 
 
 def _loaded(what: Any) -> tuple[Any, Any]:

@@ -95,7 +95,8 @@ class ToySignificance:
         z, p = {"lower": (">", "<"), "upper": ("<", ">"), None: ("", "")}[self.bound]
         return (
             f"significance {z}{self.significance:.2f} (p value {p}{self.p_value:.2g}): {self.share.count} of "
-            f"{self.share.toys} toys have q0 of at least {self.q0:.4g}; asymptotically {self.asymptotic_significance:.2f}"
+            f"{self.share.toys} toys have q0 of at least {self.q0:.4g}; asymptotically "
+            f"{self.asymptotic_significance:.2f}"
         )
 
 

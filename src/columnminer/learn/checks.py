@@ -25,19 +25,25 @@ normalised by construction; what is checked of it is its ratio between points.
 from __future__ import annotations
 
 import dataclasses
-import logging
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from columnminer.errors import CheckWarning, InputError
+from columnminer.errors import InputError
 from columnminer.learn.averages import N_BINS, Draws
 from columnminer.learn.closure import two_sample_test
 from columnminer.learn.gold import pick_features, required
 from columnminer.learn.trends import check_normalisation, check_slope, distances
 from columnminer.learn.varied import VariedRatio
-from columnminer.learn.verdicts import SIGNIFICANCE, Check, Finding, judge_mean, judge_pulls, judge_worst_bin
+from columnminer.learn.verdicts import (
+    SIGNIFICANCE,
+    Check,
+    Finding,
+    judge_mean,
+    judge_pulls,
+    judge_worst_bin,
+    warn_of_failures,
+)
 from columnminer.sample.samples import Samples
 from columnminer.streams import seed_sequence
 
@@ -50,8 +56,6 @@ if TYPE_CHECKING:
     from columnminer.streams import Seed
 
 __all__ = ["Check", "Finding", "calibration_curve", "check", "check_ratio", "check_score"]
-
-logger = logging.getLogger(__name__)
 
 AREA_TOLERANCE = 0.01
 """Excess of the area under the ROC curve that is passed: two Gaussians 0.035 standard deviations apart have it."""
@@ -70,7 +74,8 @@ def check(estimator: Any, samples: Samples | SampleStore, *, closure: bool = Tru
     Parameters
     ----------
     estimator
-        Fitted; an ensemble is checked as a whole, one with selection variations where these are 0.
+        Fitted; an ensemble is checked as a whole, one with selection variations where these are 0: `check_variations`
+        is about these.
     samples
         From `sample_local` for scores, else from `sample_ratio` (for a density also from `sample_density`).
     closure
@@ -256,12 +261,8 @@ def _score(estimator: Any, samples: Samples) -> NDArray[np.float64]:
 
 def _judged(estimator: Any, checks: tuple[Check, ...]) -> tuple[Check, ...]:
     """Let the estimator remember the checks, and warn of what fails."""
-    for one in checks:
-        logger.info("%s", one)
     remember = getattr(estimator, "remember_checks", None)
     if remember is not None:
         remember(checks)
-    failed = [str(one) for one in checks if not one.passed]
-    if failed:
-        warnings.warn(f"the estimator is not right: {'; '.join(failed)}", CheckWarning, stacklevel=3)
+    warn_of_failures("the estimator", checks)
     return checks

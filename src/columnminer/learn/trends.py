@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from columnminer.learn.averages import Draws
     from columnminer.sample.samples import Samples
 
-__all__ = ["check_normalisation", "check_slope", "distances"]
+__all__ = ["SLOPE_TOLERANCE", "check_normalisation", "check_slope", "distances", "fit_slope"]
 
 SLOPE_TOLERANCE = 0.1
 """Deviation of the slope that is passed: limits are then wrong by 5 %."""
@@ -91,18 +91,28 @@ def check_slope(
     parts = [part for part in parts if np.ptp(np.quantile(log_r[part], [_TAIL, 1.0 - _TAIL])) > 1e-9]
     if not parts:
         return
-    fits = [_slope(log_r[part], label[part], draws.take(part)) for part in parts]
+    fits = [fit_slope(log_r[part], label[part], draws.take(part)) for part in parts]
     found, error = np.array(fits, dtype=np.float64).T
     where = np.array([distance[part].mean() for part in parts])
     finding = Finding(where, np.ones(len(parts)), found, error, "distance of the two points", "slope of log r")
-    slope, its_error = _slope(log_r, label, draws)
+    slope, its_error = fit_slope(log_r, label, draws)
     yield judge_mean("slope of log r", slope - 1.0, its_error, finding, tolerance=SLOPE_TOLERANCE)
     if len(parts) > 1:
         yield judge_worst_bin("slope of log r by distance", finding, tolerance=2.0 * SLOPE_TOLERANCE)
 
 
-def _slope(log_r: NDArray[np.float64], label: NDArray[np.float64], draws: Draws) -> tuple[float, float]:
-    """Return s with its standard error; NaN where the fit does not converge."""
+def fit_slope(log_r: NDArray[np.float64], label: NDArray[np.float64], draws: Draws) -> tuple[float, float]:
+    """Return the slope with its standard error; NaN where the fit does not converge.
+
+    Parameters
+    ----------
+    log_r
+        (n,) what the estimator says.
+    label
+        (n,) whether an event is of the numerator, or the probability that it is.
+    draws
+        Their weights, and which are the same event.
+    """
     low, high = np.quantile(log_r, [_TAIL, 1.0 - _TAIL])
     columns = np.stack([log_r, np.ones(len(log_r))], axis=1)
     instruments = np.stack([np.clip(log_r, low, high), np.ones(len(log_r))], axis=1)

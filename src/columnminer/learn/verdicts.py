@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from columnminer.errors import CheckWarning
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Check", "Finding", "judge_mean", "judge_pulls", "judge_worst_bin"]
+__all__ = ["Check", "Finding", "judge_mean", "judge_pulls", "judge_worst_bin", "warn_of_failures"]
+
+logger = logging.getLogger(__name__)
 
 TOLERANCE = 0.05
 """Deviations below this are passed even where many events make them significant."""
@@ -151,6 +157,17 @@ def judge_pulls(name: str, finding: Finding, scale: ArrayLike) -> Check:
     deviation = float(np.mean(((finding.found - finding.expected) / total) ** 2)) - 1.0
     error = math.sqrt(2.0 / len(total))
     return Check(name, deviation, error, max(1.0, SIGNIFICANCE * error), finding)
+
+
+def warn_of_failures(what: str, checks: Iterable[Check]) -> None:
+    """Log all checks, and warn (`CheckWarning`) of those that failed."""
+    failed = []
+    for one in checks:
+        logger.info("%s", one)
+        if not one.passed:
+            failed.append(str(one))
+    if failed:
+        warnings.warn(f"{what} is not right: {'; '.join(failed)}", CheckWarning, stacklevel=4)
 
 
 def _finite(value: float) -> float | None:

@@ -10,7 +10,7 @@ import pytest
 from drellyan_store import drellyan_store
 from latent_toy import FEATURES, held_out, local_samples, log_ratio, ratio_samples
 
-from columnminer.errors import FileFormatError, InputError, MissingError, OutputExistsError
+from columnminer.errors import CheckWarning, FileFormatError, InputError, MissingError, OutputExistsError
 from columnminer.generate.drellyan import DrellYan
 from columnminer.infer.limits import expected_limits
 from columnminer.learn.calibration import Curve, calibrate
@@ -196,11 +196,13 @@ def test_limits_take_a_calibrated_ratio(store, drellyan, normalised):
     assert all(one.passed for one in normalised.checks)
     grid = np.array([[0.0, 0.0], [0.03, 0.0], [0.0, 0.03], [-0.03, 0.02]])
     options = {"include_rate": False}
-    check(drellyan, held, closure=False)
-    exact, plain, better = (
-        expected_limits(store, what, "sm", grid, 1000.0, **options).log_ratio
-        for what in (PROCESS, drellyan, normalised)
+    with pytest.warns(CheckWarning, match="normalisation: .* FAILED"):
+        check(drellyan, held, closure=False)
+    exact, better = (
+        expected_limits(store, what, "sm", grid, 1000.0, **options).log_ratio for what in (PROCESS, normalised)
     )
+    with pytest.warns(CheckWarning, match="normalisation"):
+        plain = expected_limits(store, drellyan, "sm", grid, 1000.0, **options).log_ratio
     assert rms(better - exact) < rms(plain - exact)
     with pytest.raises(InputError, match="trained on partition 'train'"):
         normalised.check_store(store, "train")

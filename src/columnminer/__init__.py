@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from columnminer.learn.information import Information
     from columnminer.learn.madminer import import_madminer_estimator
     from columnminer.learn.onnx_export import export_onnx
+    from columnminer.learn.variation_checks import check_variations
     from columnminer.learn.variations import learn_variations
     from columnminer.model.conditional import ConditionalParameter
     from columnminer.model.parameters import Benchmark, Coupling, Parameter, ParameterSpace
@@ -181,6 +182,7 @@ _NAMES = {
     ),
     "columnminer.learn.fisher": ("event_information", "fisher_information"),
     "columnminer.learn.onnx_export": ("export_onnx",),
+    "columnminer.learn.variation_checks": ("check_variations",),
     "columnminer.learn.variations": ("learn_variations",),
     "columnminer.learn.madminer": ("import_madminer_estimator",),
     "columnminer.infer.distributions": ("Distribution", "distributions"),
@@ -285,6 +287,7 @@ __all__ = [
     "belt",
     "calibrate",
     "check",
+    "check_variations",
     "cls_limit",
     "cls_values",
     "combine",

@@ -31,7 +31,7 @@ import numpy as np
 
 from columnminer.errors import FileFormatError, InputError, UnknownNameError, did_you_mean
 from columnminer.formats.delphes_objects import Entries, events
-from columnminer.formats.reader import SourceInfo
+from columnminer.formats.reader import SourceInfo, check_batches
 from columnminer.formats.root_tree import RootTree, content_of
 from columnminer.model.checks import unique
 from columnminer.schema import NOMINAL, EventBatch
@@ -139,9 +139,7 @@ class DelphesReader:
         InputError
             If `size` is not positive, `skip` is negative, or the file cannot be opened.
         """
-        if size < 1 or skip < 0:
-            msg = f"batches need a positive size and a skip that is not negative, not {size} and {skip}"
-            raise InputError(msg)
+        check_batches(size, skip)
         info, values = self._look()
         with RootTree(self.path, TREE) as tree:
             for start in range(skip, tree.n_events, size):

@@ -14,10 +14,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from columnminer.errors import FileFormatError, InputError
 from columnminer.formats.hepmc_header import Header, is_nameless, weight_columns
-from columnminer.formats.hepmc_pass import Pass
-from columnminer.formats.reader import SourceInfo
+from columnminer.formats.hepmc_pass import HepMCPass
+from columnminer.formats.reader import SourceInfo, check_batches
 from columnminer.schema import NOMINAL
 
 if TYPE_CHECKING:
@@ -84,25 +83,12 @@ class HepMCReader:
         InputError
             If `size` is not positive, `skip` is negative, or the file cannot be opened.
         """
-        if size < 1 or skip < 0:
-            msg = f"batches need a positive size and a skip that is not negative, not {size} and {skip}"
-            raise InputError(msg)
+        check_batches(size, skip)
         info, header, n_weights, scalars = self._look()
-        run = Pass(self.path, skip, digest=self._digest, keep_all=self._all_particles)
+        run = HepMCPass(self.path, skip, digest=self._digest, keep_all=self._all_particles)
         with run.window:
             run.pass_header(header)
-            more, fault = True, None
-            while more and fault is None:
-                columns = run.columns(size, n_weights)
-                try:
-                    more = run.fill(columns, size)
-                except FileFormatError as error:
-                    fault = error
-                batch = run.batch(columns, info.weight_names, scalars)
-                if len(batch):
-                    yield batch
-            if fault is not None:
-                raise fault
+            yield from run.batches(size, n_weights, lambda read: run.batch(read, info.weight_names, scalars))
             self.content = run.window.content()
         if run.cross_section is not None:
             value, error_of_value = run.cross_section
@@ -113,7 +99,7 @@ class HepMCReader:
         """Read the header and the first event, once."""
         if self._known is not None:
             return self._known
-        run = Pass(self.path)
+        run = HepMCPass(self.path)
         with run.window:
             header = run.header()
             names = header.names or (run.names() if header.version == 2 else ())

@@ -19,27 +19,42 @@ import numpy as np
 
 from columnminer.formats.decimals import HARD, read_float, read_int
 from columnminer.formats.flavour import open_flavour
+from columnminer.formats.kernel_codes import (
+    BAD_INTEGER,
+    BAD_NUMBER,
+    DETAIL,
+    END,
+    EVENTS,
+    EVENTS_FULL,
+    FROM,
+    GOOD,
+    HARD_FULL,
+    INCOMPLETE,
+    N_HARD,
+    N_KINDS,
+    OF_FLOATS,
+    OF_SCALARS,
+    OF_WEIGHTS,
+    OWN_STATE,
+    OWN_STATUS,
+    PARTICLES,
+    PARTICLES_FULL,
+    POSITION,
+    TO,
+    TO_SKIP,
+)
 from columnminer.formats.machine import byte, eight, kernel, starts, step, word
 
 __all__ = ["read_events"]
 
-# Entries of `state`: where reading stands, and what was wrong, from where to where.
-POSITION, EVENTS, PARTICLES, N_HARD, TO_SKIP, FROM, TO, DETAIL, N_STATE = range(9)
+N_STATE = OWN_STATE
 
-# What `read_events` returns.
-GOOD = 0  # (only within)
-EVENTS_FULL = 1  # no room for one more event
-PARTICLES_FULL = 2  # no room for one more particle
-HARD_FULL = 3  # no room for one more number that float() must decide
-INCOMPLETE = 4  # the window ends
-END = 5  # the line that closes the listing
-BAD_NUMBER = 6  # FROM:TO is no number
-BAD_INTEGER = 7  # FROM:TO is no integer of 32 bits
-WRONG_WEIGHTS = 8  # the event has DETAIL weights
-WRONG_PARTICLES = 9  # the event has DETAIL particles more than it says, or -DETAIL fewer
-BAD_UNIT = 10  # FROM:TO is no unit
-BAD_LINE = 11  # no line of an event begins like FROM:TO
-LONG_LINE = 12  # more than the status follows at FROM:TO
+# What else `read_events` returns.
+WRONG_WEIGHTS = OWN_STATUS  # the event has DETAIL weights
+WRONG_PARTICLES = OWN_STATUS + 1  # the event has DETAIL particles more than it says, or -DETAIL fewer
+BAD_UNIT = OWN_STATUS + 2  # FROM:TO is no unit
+BAD_LINE = OWN_STATUS + 3  # no line of an event begins like FROM:TO
+LONG_LINE = OWN_STATUS + 4  # more than the status follows at FROM:TO
 
 # Rows of `scalars`.
 SCALE, ALPHA_QED, ALPHA_QCD, PROCESS, CROSS_SECTION, CROSS_SECTION_ERROR, GEV, N_SCALARS = range(8)
@@ -47,9 +62,6 @@ SCALE, ALPHA_QED, ALPHA_QCD, PROCESS, CROSS_SECTION, CROSS_SECTION_ERROR, GEV, N
 # Rows of `floats`, and of `integers`.
 PX, PY, PZ, E, N_FLOATS = range(5)
 PDGID, STATUS, N_INTEGERS = range(3)
-
-# A row of `hard` is (slot, from, to), where the slot is N_KINDS times an index into the flat array, plus its kind.
-OF_WEIGHTS, OF_SCALARS, OF_FLOATS, N_KINDS = range(4)
 
 _LF, _CR, _TAB, _SPACE, _ONE, _TWO = (ord(c) for c in "\n\r\t 12")
 _A, _C, _E, _F, _H, _N, _P, _T, _U, _V, _W = (ord(c) for c in "ACEFHNPTUVW")
@@ -292,7 +304,7 @@ def read_events(
     Returns
     -------
     int
-        Why it stopped: one of the codes above.
+        Why it stopped: one of the codes above, or of `kernel_codes`.
     """
     counts, numbers, scalars, weights, integers, floats = columns
     p = state[POSITION]

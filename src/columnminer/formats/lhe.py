@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from columnminer.errors import FileFormatError, InputError
-from columnminer.formats.lhe_pass import FLOAT_FIELDS, INTEGER_FIELDS, Pass, WeightTable
+from columnminer.formats.lhe_pass import FLOAT_FIELDS, INTEGER_FIELDS, LHEPass, WeightTable
+from columnminer.formats.reader import check_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,35 +76,23 @@ class LHEReader:
         InputError
             If `size` is not positive, `skip` is negative, or the file cannot be opened.
         """
-        if size < 1 or skip < 0:
-            msg = f"batches need a positive size and a skip that is not negative, not {size} and {skip}"
-            raise InputError(msg)
+        check_batches(size, skip)
         _, weights, header_length = self._look()
         names = weights.names
-        run = Pass(self.path, skip, self._digest)
+        run = LHEPass(self.path, weights, skip, digest=self._digest)
         with run.window:
-            run.pass_header(header_length)
-            more, fault = True, None
-            while more and fault is None:
-                columns = run.columns(size, len(names))
-                try:
-                    more = run.fill(columns, weights, size)
-                except FileFormatError as error:
-                    fault = error
-                batch = run.batch(columns, names)
-                if len(batch):
-                    yield batch
-            if fault is not None:
-                raise fault
+            run.go_to(header_length)
+            yield from run.batches(size, len(names), lambda read: run.batch(read, names))
             self.content = run.window.content()
 
     def _look(self) -> tuple[LHEInfo, WeightTable, int]:
         """Read the header and the first event, once."""
         if self._known is None:
             weights = WeightTable()
-            run = Pass(self.path)
+            run = LHEPass(self.path, weights)
             with run.window:
                 info, header_length = run.header()
-                run.fill(run.columns(1, 1), weights, 1, declared=[weight.id for weight in info.declared])
+                run.declared = [weight.id for weight in info.declared]
+                run.fill(run.columns(1, 1), 1)
             self._known = replace(info, weight_names=weights.names), weights, header_length
         return self._known

@@ -16,6 +16,30 @@ import math
 from typing import Any
 
 from columnminer.formats.decimals import HARD, read_float, read_int
+from columnminer.formats.kernel_codes import (
+    BAD_INTEGER,
+    BAD_NUMBER,
+    DETAIL,
+    END,
+    EVENTS,
+    EVENTS_FULL,
+    FROM,
+    GOOD,
+    HARD_FULL,
+    INCOMPLETE,
+    N_HARD,
+    N_KINDS,
+    OF_FLOATS,
+    OF_SCALARS,
+    OF_WEIGHTS,
+    OWN_STATE,
+    OWN_STATUS,
+    PARTICLES,
+    PARTICLES_FULL,
+    POSITION,
+    TO,
+    TO_SKIP,
+)
 from columnminer.formats.lhe_scan import (
     behind_blanks,
     behind_line,
@@ -31,32 +55,21 @@ from columnminer.formats.machine import byte, kernel, starts, step, word
 
 __all__ = ["read_events"]
 
-# Entries of `state`: where reading stands (STAMP counts the events begun), and what was wrong, from where to where.
-POSITION, EVENTS, PARTICLES, N_HARD, TO_SKIP, STAMP, LAST_WEIGHT, FROM, TO, DETAIL, N_STATE = range(11)
+# Further entries of `state`: STAMP counts the events begun.
+STAMP, LAST_WEIGHT, N_STATE = range(OWN_STATE, OWN_STATE + 3)
 
-# What `read_events` returns.
-GOOD = 0  # (only within)
-EVENTS_FULL = 1  # no room for one more event
-PARTICLES_FULL = 2  # no room for one more particle
-HARD_FULL = 3  # no room for one more number that float() must decide
-INCOMPLETE = 4  # the window ends
-END = 5  # </LesHouchesEvents>
-NEW_ID = 6  # the weight id at FROM:TO has no column
-NEW_POSITION = 7  # <weights> holds DETAIL numbers, more than there are positional columns
-BAD_NUMBER = 8  # FROM:TO is no number
-BAD_INTEGER = 9  # FROM:TO is no integer of 32 bits
-TOO_FEW_FIELDS = 10  # the line that ends at TO has only DETAIL fields; -1: there is no particle line
-TOO_MANY_FIELDS = 11  # the line goes on at FROM:TO, after its DETAIL fields
-TOO_MANY_LINES = 12  # there is text at FROM:TO, after the last particle
-CUT_SHORT = 13  # at FROM another event or the end of the file begins
-DUPLICATE = 14  # the weight at FROM:TO occurs twice
-NO_ID = 15  # the weight at FROM has no id
+# What else `read_events` returns.
+NEW_ID = OWN_STATUS  # the weight id at FROM:TO has no column
+NEW_POSITION = OWN_STATUS + 1  # <weights> holds DETAIL numbers, more than there are positional columns
+TOO_FEW_FIELDS = OWN_STATUS + 2  # the line that ends at TO has only DETAIL fields; -1: there is no particle line
+TOO_MANY_FIELDS = OWN_STATUS + 3  # the line goes on at FROM:TO, after its DETAIL fields
+TOO_MANY_LINES = OWN_STATUS + 4  # there is text at FROM:TO, after the last particle
+CUT_SHORT = OWN_STATUS + 5  # at FROM another event or the end of the file begins
+DUPLICATE = OWN_STATUS + 6  # the weight at FROM:TO occurs twice
+NO_ID = OWN_STATUS + 7  # the weight at FROM has no id
 
 # Columns of particle lines, and of event lines after NUP, IDPRUP and XWGTUP.
 N_INTEGERS, N_FLOATS, N_SCALARS = 6, 7, 3
-
-# A row of `hard` is (slot, from, to), where the slot is N_KINDS times an index into the flat array, plus its kind.
-OF_WEIGHTS, OF_SCALARS, OF_FLOATS, N_KINDS = range(4)
 
 _LF, _HASH, _LESS, _GREATER, _LETTER_E = (ord(c) for c in "\n#<>e")
 _EVENT, _EVENT_END, _ROOT_END, _WGT, _WEIGHT, _WEIGHTS, _COMMENT = map(
@@ -301,7 +314,7 @@ def read_events(buf: Any, end: Any, state: Any, hard: Any, tables: Any, columns:
     Returns
     -------
     int
-        Why it stopped: one of the codes above.
+        Why it stopped: one of the codes above, or of `kernel_codes`.
     """
     counts, process_ids, scalars, weights, integers, floats = columns
     p = state[POSITION]

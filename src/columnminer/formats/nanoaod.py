@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 
-from columnminer.errors import FileFormatError, InputError
+from columnminer.errors import FileFormatError
 from columnminer.formats.nanoaod_weights import NanoWeights
-from columnminer.formats.reader import Generated, SourceInfo
+from columnminer.formats.reader import Generated, SourceInfo, check_batches
 from columnminer.formats.root import open_root, opened, readable, tree_names
 from columnminer.schema import EventBatch
 
@@ -99,9 +99,7 @@ class NanoAODReader:
         InputError
             If `size` is not positive, `skip` is negative, or the file cannot be opened.
         """
-        if size < 1 or skip < 0:
-            msg = f"batches need a positive size and a skip that is not negative, not {size} and {skip}"
-            raise InputError(msg)
+        check_batches(size, skip)
         step = max(RANGE // size, 1) * size
         file = open_root(self.path)  # columns may be read later than the generator lives
         info, weights = self._look(file)

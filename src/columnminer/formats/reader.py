@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from columnminer.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from columnminer.schema import EventBatch
 
-__all__ = ["Generated", "Reader", "SourceInfo"]
+__all__ = ["Generated", "Reader", "SourceInfo", "check_batches"]
 
 
 @dataclass(frozen=True)
@@ -109,3 +111,10 @@ class Reader(Protocol):
             If the source breaks its format; the message names the source and the event. Batches yielded before stand.
         """
         ...
+
+
+def check_batches(size: int, skip: int) -> None:
+    """Raise `InputError` unless batches of `size` events can be read after passing over `skip` of them."""
+    if size < 1 or skip < 0:
+        msg = f"batches need a positive size and a skip that is not negative, not {size} and {skip}"
+        raise InputError(msg)

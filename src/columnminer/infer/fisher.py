@@ -10,11 +10,12 @@ bins for that of a histogram, and has one term for the rate (arXiv:1805.00020, s
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from columnminer.errors import InputError
+from columnminer.errors import InputError, MissingError
 from columnminer.infer.bins import Bins
 from columnminer.infer.estimates import gives_score, warn_of_checks
 from columnminer.infer.events import Events, StoredEvents
@@ -23,6 +24,7 @@ from columnminer.infer.morphed import choose_bins, fill
 from columnminer.infer.rate import checked_luminosity
 from columnminer.infer.slices import BinnedRates, InformationSlices
 from columnminer.infer.summary import Summary
+from columnminer.infer.varied_information import varied_information
 from columnminer.learn.fisher import ScoreMoments, member_scores
 from columnminer.learn.information import Information
 from columnminer.sample.samples import Samples
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BinnedRates", "FisherInformation", "InformationSlices"]
 
+logger = logging.getLogger(__name__)
+
 Scores: TypeAlias = "Callable[[Array], Array]"
 """From observables (n, n_obs) to the scores of all members of an ensemble, (n_members, n, n_par)."""
 
@@ -55,8 +59,8 @@ class FisherInformation:
     """Expected Fisher information of the events of a store.
 
     Nuisance parameters of the store stand behind the parameters of the set-up, at nu = 0; `constraints` is what is
-    known of them from elsewhere, to be added. Those that change what is seen, and not the weights, are not among them:
-    the information in histograms about these is that of their `templates`.
+    known of them from elsewhere, to be added. Those that change what is seen, and not the weights
+    (`SelectionVariation`), are among them, at the end, where that is asked for in `rate` and `histogram`.
 
     Parameters
     ----------
@@ -111,17 +115,21 @@ class FisherInformation:
         partition = default if self.partition is None else self.partition
         return StoredEvents(self.store, partition, cuts=self.cuts, efficiencies=self.efficiencies)
 
-    def rate(self, theta: Any) -> Information:
+    def rate(self, theta: Any, *, variations: bool = False) -> Information:
         """Return the information in the number of events.
 
         Parameters
         ----------
         theta
             Parameter point, or name of a benchmark.
+        variations
+            As for `histogram`.
         """
-        return self._of_bins(theta, None, Bins())
+        return self._of_bins(theta, None, Bins(), variations)
 
-    def histogram(self, theta: Any, observables: SummaryItems, bins: BinSpec = None) -> Information:
+    def histogram(
+        self, theta: Any, observables: SummaryItems, bins: BinSpec = None, *, variations: bool = False
+    ) -> Information:
         """Return the information in a histogram, number of events included.
 
         Parameters
@@ -132,16 +140,24 @@ class FisherInformation:
             One or several names or expressions of observables, or score estimators: one axis each.
         bins
             For each axis the edges, or a number of bins of equal cross section at theta. Under- and overflow count.
+        variations
+            Whether also about the nuisance parameters that change what is seen: the store's `variations`. A log message
+            says which are left out.
+
+        Raises
+        ------
+        MissingError
+            If `variations` are asked for, and the store has none.
         """
         summary, chosen = self._binning(theta, observables, bins)
-        return self._of_bins(theta, summary, chosen)
+        return self._of_bins(theta, summary, chosen, variations)
 
     def templates(self, theta: Any, observables: SummaryItems | None = None, bins: BinSpec = None) -> MorphedHistogram:
         """Return the histogram of the events at any parameter point, filled in one pass.
 
-        Its `MorphedHistogram.information` is that of `histogram` at all points and for all nuisance parameters,
-        without the covariance, for 1 pb^-1. A nuisance parameter acts on signal and background apart there, in
-        `histogram` on their sum.
+        Its `MorphedHistogram.information` is that of `histogram`, with variations, at all points, without the
+        covariance, for 1 pb^-1. A nuisance parameter acts on signal and background apart there, in `histogram` on their
+        sum.
 
         Parameters
         ----------
@@ -159,7 +175,16 @@ class FisherInformation:
         summary = Summary(observables, self.store.observable_names)
         return summary, choose_bins(self._events(), summary, bins, self.store.setup.theta(theta)[None])
 
-    def _of_bins(self, theta: Any, summary: Summary | None, bins: Bins) -> Information:
+    def _of_bins(self, theta: Any, summary: Summary | None, bins: Bins, variations: bool) -> Information:
+        names = ", ".join(self.store.variations)
+        if variations:
+            if not names:
+                msg = f"{self.store.path} has no variations: give process(variations=...) the other selections"
+                raise MissingError(msg)
+            both = varied_information(self._events(), self.store.setup.theta(theta), summary, bins)
+            return self._result(*both, (*self.parameter_names, *self.store.variations))
+        if names:
+            logger.warning("the information is not about %s: ask for it with variations=True", names)
         moments = BinMoments.of(self._events(), self.store.setup.theta(theta), summary, bins)
         information, covariance = moments.information()
         return self._result(information.sum(axis=0), covariance.sum(axis=0))
@@ -351,11 +376,18 @@ class FisherInformation:
             self.parameter_names,
         )
 
-    def constraints(self) -> Information:
-        """Return the information in the constraints of the nuisance parameters: the unit matrix in their directions."""
-        n, n_nu = len(self.parameter_names), len(self.store.nuisance_names)
-        diagonal = np.concatenate([np.zeros(n - n_nu), np.ones(n_nu)])
-        return Information(np.diag(diagonal), np.zeros((n, n, n, n)), self.parameter_names)
+    def constraints(self, *, variations: bool = False) -> Information:
+        """Return the information in the constraints of the nuisance parameters: the unit matrix in their directions.
+
+        Parameters
+        ----------
+        variations
+            Whether those that change what is seen are among them.
+        """
+        names = (*self.parameter_names, *(self.store.variations if variations else ()))
+        n, n_theta = len(names), len(self.store.setup.space.names)
+        diagonal = np.concatenate([np.zeros(n_theta), np.ones(n - n_theta)])
+        return Information(np.diag(diagonal), np.zeros((n, n, n, n)), names)
 
 
 def _truth(_: Array, weights: Array, gradients: Array) -> tuple[Array, ...]:

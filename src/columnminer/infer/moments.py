@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from columnminer.infer.summary import Summary
     from columnminer.store.weights import NuisanceColumn
 
-__all__ = ["BinMoments", "Extras", "information_of"]
+__all__ = ["BinMoments", "Extras", "event_vectors", "information_of"]
 
 Array: TypeAlias = "NDArray[np.float64]"
 
@@ -112,7 +112,7 @@ class BinMoments:
         first: NDArray[np.float64] = np.zeros(())
         second: NDArray[np.float64] = np.zeros(())
         for block in events.blocks():
-            vectors = _vectors(block, theta, extras, varied=bool(columns))
+            vectors = event_vectors(block, theta, extras, varied=bool(columns))
             n_v = vectors.shape[1]
             if summary is None:
                 first = first + vectors.sum(axis=0)[None]
@@ -191,16 +191,11 @@ class BinMoments:
             (n, n) information of one event, known from elsewhere: sigma times it is added.
         """
         n_bins, n_v = self.first.shape
-        g = self.gradient()
-        n = g.shape[1]
+        n = self.n_theta + len(self.nuisances)
         information = np.zeros((n_bins, n, n))
         jacobian = np.zeros((n_bins, n, n, n_v))
         if include_rate:
-            inverse = _inverse(self.cross_section)
-            information += information_of(self.cross_section, g.T)
-            half = np.einsum("k,kiv,kj->kijv", inverse, self.gradient_changes(), g)
-            jacobian += half + half.transpose(0, 2, 1, 3)
-            jacobian[..., 0] -= information * inverse[:, None, None]
+            information, jacobian = self.rate_information()
         if self.with_extras and include_extras:
             information += self.first[:, n_v - n * n :].reshape(n_bins, n, n)
             jacobian[..., n_v - n * n :] += np.eye(n * n).reshape(n, n, n * n)
@@ -208,6 +203,15 @@ class BinMoments:
             information += self.cross_section[:, None, None] * shape
             jacobian[..., 0] += shape
         return information, _propagated(jacobian, self.second)
+
+    def rate_information(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the information in the numbers of events, (n_bins, n, n), and dI/dS, (n_bins, n, n, n_v)."""
+        g, inverse = self.gradient(), _inverse(self.cross_section)
+        information = information_of(self.cross_section, g.T)
+        half = np.einsum("k,kiv,kj->kijv", inverse, self.gradient_changes(), g)
+        jacobian = half + half.transpose(0, 2, 1, 3)
+        jacobian[..., 0] -= information * inverse[:, None, None]
+        return information, jacobian
 
     def process_information(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         r"""Return what the events of each bin say, for 1 pb^-1, by what they are and that they are, and its covariance.
@@ -255,7 +259,7 @@ def _propagated(jacobian: NDArray[np.float64], covariance: NDArray[np.float64]) 
     return np.asarray(np.einsum("kijv,kvw,klmw->kijlm", jacobian, covariance, jacobian, optimize=True))
 
 
-def _vectors(
+def event_vectors(
     block: StoredBlock, theta: NDArray[np.float64], extras: Extras | None, *, varied: bool
 ) -> NDArray[np.float64]:
     """Return the vector of each event, (n, n_v)."""

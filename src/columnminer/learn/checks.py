@@ -8,6 +8,10 @@ They need events that were not trained on, with labels and gold: the output of `
                          parameter
 ``mean inverse ratio``   E[1 / r(x | theta0, theta1)] = 1 under theta0
 ``calibration``          among events with s(x) = 1 / (1 + r) close to s, a fraction s is of the denominator
+``slope of log r``       the probability of the numerator rises with log r as it should, in all and in bins of the
+                         distance of the two points: below 1, likelihoods are too narrow (`trends`)
+``normalisation``        E[r(x | theta, theta1)] = 1 under theta1 at each theta by itself, relative to what an event has
+                         to say there (`trends`)
 ``ratio pulls``          E[r(x, z | theta0, theta1) | x] = r(x | theta0, theta1) under theta1, in bins of r(x)
 ``reweighting closure``  no classifier of x and theta tells events of theta1, reweighted by r(x), from those of theta0
 ``mean score``           E[t(x | theta)] = 0 under theta, for each parameter, in units of its standard deviation
@@ -21,18 +25,25 @@ normalised by construction; what is checked of it is its ratio between points.
 from __future__ import annotations
 
 import dataclasses
-import logging
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from columnminer.errors import CheckWarning, InputError
+from columnminer.errors import InputError
 from columnminer.learn.averages import N_BINS, Draws
 from columnminer.learn.closure import TwoSamples, two_sample_test
 from columnminer.learn.gold import pick_features, required
+from columnminer.learn.trends import check_normalisation, check_slope, distances
 from columnminer.learn.varied import VariedRatio
-from columnminer.learn.verdicts import SIGNIFICANCE, Check, Finding, judge_mean, judge_pulls, judge_worst_bin
+from columnminer.learn.verdicts import (
+    SIGNIFICANCE,
+    Check,
+    Finding,
+    judge_mean,
+    judge_pulls,
+    judge_worst_bin,
+    warn_of_failures,
+)
 from columnminer.sample.samples import Samples
 from columnminer.streams import seed_sequence
 
@@ -45,8 +56,6 @@ if TYPE_CHECKING:
     from columnminer.streams import Seed
 
 __all__ = ["Check", "Finding", "calibration_curve", "check", "check_ratio", "check_score", "reweighting_closure"]
-
-logger = logging.getLogger(__name__)
 
 AREA_TOLERANCE = 0.01
 """Excess of the area under the ROC curve that is passed: two Gaussians 0.035 standard deviations apart have it."""
@@ -65,7 +74,8 @@ def check(estimator: Any, samples: Samples | SampleStore, *, closure: bool = Tru
     Parameters
     ----------
     estimator
-        Fitted; an ensemble is checked as a whole, one with selection variations where these are 0.
+        Fitted; an ensemble is checked as a whole, one with selection variations where these are 0: `check_variations`
+        is about these.
     samples
         From `sample_local` for scores, else from `sample_ratio` (for a density also from `sample_density`).
     closure
@@ -110,11 +120,15 @@ def check_ratio(
     pairs = _with_other_points(samples, seed) if samples.y is None else samples
     log_r, draws = _log_ratio(estimator, pairs), Draws.of(pairs)
     y = required(pairs, "y", "a check")
-    checks = list(_mean_ratios(pairs, log_r, draws))
+    distance = distances(required(pairs, "theta0", "a check"), required(pairs, "theta1", "a check"))
+    checks = list(_mean_ratios(pairs, log_r, draws, distance))
     if (y == 0).any():
         checks.append(judge_worst_bin("calibration", _calibration_curve(log_r, y, draws, N_BINS)))
-        if closure:
-            checks.append(_closure(_two_samples(estimator, pairs, log_r, draws, seed)))
+        checks += check_slope(pairs, log_r, draws, distance)
+    if estimator.estimates == "ratio":
+        checks += check_normalisation(estimator, pairs, draws, _LOG_RATIO_LIMIT)
+    if closure and (y == 0).any():
+        checks.append(_closure(_two_samples(estimator, pairs, log_r, draws, seed)))
     if pairs.r_xz is not None:
         rows = y == 1
         r = np.exp(log_r[rows])
@@ -174,12 +188,11 @@ def reweighting_closure(estimator: Any, samples: Samples | SampleStore, *, seed:
     return _two_samples(estimator, samples, _log_ratio(estimator, samples), Draws.of(samples), seed)
 
 
-def _mean_ratios(samples: Samples, log_r: NDArray[np.float64], draws: Draws) -> Iterator[Check]:
+def _mean_ratios(
+    samples: Samples, log_r: NDArray[np.float64], draws: Draws, distance: NDArray[np.float64]
+) -> Iterator[Check]:
     """Yield the checks of E[r] and E[1/r]: in all, and of E[r] in bins of each parameter."""
     y, theta0 = required(samples, "y", "a check"), required(samples, "theta0", "a check").astype(np.float64)
-    offsets = theta0 - required(samples, "theta1", "a check")
-    size = np.sqrt(np.mean(offsets**2, axis=0))
-    distance = np.linalg.norm(offsets / np.where(size > 0.0, size, 1.0), axis=1)
     for name, label, sign in (("mean ratio", 1, 1.0), ("mean inverse ratio", 0, -1.0)):
         rows = y == label
         if rows.any():
@@ -281,12 +294,8 @@ def _score(estimator: Any, samples: Samples) -> NDArray[np.float64]:
 
 def _judged(estimator: Any, checks: tuple[Check, ...]) -> tuple[Check, ...]:
     """Let the estimator remember the checks, and warn of what fails."""
-    for one in checks:
-        logger.info("%s", one)
     remember = getattr(estimator, "remember_checks", None)
     if remember is not None:
         remember(checks)
-    failed = [str(one) for one in checks if not one.passed]
-    if failed:
-        warnings.warn(f"the estimator is not right: {'; '.join(failed)}", CheckWarning, stacklevel=3)
+    warn_of_failures("the estimator", checks)
     return checks

@@ -12,10 +12,11 @@ and with the coefficients a and b that weights have, too (`model.response`) :mat
    \nu_i^2] - \log\frac{\mathrm{E}_\mathrm{ref}[r(x'|\theta) \exp \sum_i (a_i(x') \nu_i + b_i(x') \nu_i^2)]}
    {\mathrm{E}_\mathrm{ref}[r(x'|\theta)]}.
 
-The relative change at given x is taken for the same at other theta. The last term normalises the density at every
-(theta, nu): means over stored events of the reference point, reweighted to theta by the estimate itself, so that the
-errors of the estimate do not grow with nu. At nu = 0 everything is as it was. Offsets in :math:`\log r_\pm` drop out:
-how nu changes the number of events is known from the cross sections of the selections, and is the matter of the rate.
+The relative change at given x is taken for the same at other theta; `check_variations` measures whether it is. The last
+term normalises the density at every (theta, nu): means over stored events of the reference point, reweighted to theta
+by the estimate itself, so that the errors of the estimate do not grow with nu. At nu = 0 everything is as it was.
+Offsets in :math:`\log r_\pm` drop out: how nu changes the number of events is known from the cross sections of the
+selections, and is the matter of the rate.
 """
 
 from __future__ import annotations

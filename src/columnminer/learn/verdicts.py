@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from columnminer.errors import CheckWarning
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Check", "Finding", "judge_mean", "judge_pulls", "judge_worst_bin"]
+__all__ = ["Check", "Finding", "judge_mean", "judge_pulls", "judge_worst_bin", "warn_of_failures"]
+
+logger = logging.getLogger(__name__)
 
 TOLERANCE = 0.05
 """Deviations below this are passed even where many events make them significant."""
@@ -112,12 +118,14 @@ class Check:
         return cls(str(document["name"]), deviation, error, mark, finding)
 
 
-def judge_mean(name: str, found: float, error: float, finding: Finding | None = None) -> Check:
+def judge_mean(
+    name: str, found: float, error: float, finding: Finding | None = None, *, tolerance: float = TOLERANCE
+) -> Check:
     """Return the check that a mean is 0, within the tolerance or its error."""
-    return Check(name, found, error, max(TOLERANCE, SIGNIFICANCE * error), finding)
+    return Check(name, found, error, max(tolerance, SIGNIFICANCE * error), finding)
 
 
-def judge_worst_bin(name: str, finding: Finding, scale: ArrayLike = 1.0) -> Check:
+def judge_worst_bin(name: str, finding: Finding, scale: ArrayLike = 1.0, *, tolerance: float = TOLERANCE) -> Check:
     """Return the check that the worst of the bins is as expected.
 
     Parameters
@@ -128,10 +136,12 @@ def judge_worst_bin(name: str, finding: Finding, scale: ArrayLike = 1.0) -> Chec
         In bins.
     scale
         What the tolerance is a fraction of, a number or (n_bins,); deviations are given in units of it.
+    tolerance
+        Deviation that is passed.
     """
     unit = np.broadcast_to(np.asarray(scale, dtype=np.float64), finding.found.shape)
     deviation, error = (finding.found - finding.expected) / unit, finding.error / unit
-    marks = np.maximum(TOLERANCE, SIGNIFICANCE * error)
+    marks = np.maximum(tolerance, SIGNIFICANCE * error)
     excess = np.abs(deviation) / marks
     worst = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
     return Check(name, float(deviation[worst]), float(error[worst]), float(marks[worst]), finding)
@@ -147,6 +157,17 @@ def judge_pulls(name: str, finding: Finding, scale: ArrayLike) -> Check:
     deviation = float(np.mean(((finding.found - finding.expected) / total) ** 2)) - 1.0
     error = math.sqrt(2.0 / len(total))
     return Check(name, deviation, error, max(1.0, SIGNIFICANCE * error), finding)
+
+
+def warn_of_failures(what: str, checks: Iterable[Check]) -> None:
+    """Log all checks, and warn (`CheckWarning`) of those that failed."""
+    failed = []
+    for one in checks:
+        logger.info("%s", one)
+        if not one.passed:
+            failed.append(str(one))
+    if failed:
+        warnings.warn(f"{what} is not right: {'; '.join(failed)}", CheckWarning, stacklevel=4)
 
 
 def _finite(value: float) -> float | None:

@@ -209,14 +209,16 @@ def find_information(folder: Path, store: Path, what: Any, *, config: Informatio
     options: dict[str, Any] = {"partition": config.partition, "cuts": config.cuts, "efficiencies": config.efficiencies}
     fisher = FisherInformation(EventStore(store), config.luminosity, **options)
     used, bins = _loaded(what, running.device)
+    varied = bool(fisher.store.variations) and (isinstance(what, Binned) or used == "rate")
     if isinstance(what, Binned):
-        result = fisher.histogram(config.theta, used, bins=bins)
+        result = fisher.histogram(config.theta, used, bins=bins, variations=varied)
     elif isinstance(used, str):
-        result = fisher.truth(config.theta) if used == "truth" else fisher.rate(config.theta)
+        result = fisher.truth(config.theta) if used == "truth" else fisher.rate(config.theta, variations=varied)
     else:
         result = fisher.detector(config.theta, used, include_rate=config.include_rate, mode=config.mode)
     # What is known of nuisance parameters from elsewhere belongs to every analysis.
-    save_information(result + fisher.constraints() if fisher.store.nuisance_names else result, folder)
+    known = fisher.constraints(variations=varied)
+    save_information(result + known if result.parameter_names == known.parameter_names else result, folder)
 
 
 def _loaded(what: Any, device: str) -> tuple[Any, Any]:

@@ -182,6 +182,11 @@ class EventStore:
         return self._arrays["sample"]
 
     @property
+    def event(self) -> Any:
+        """Zarr array (n_events,), number of the event in its sample: the same in all selections; slice it to read."""
+        return self._arrays["event"]
+
+    @property
     def partition(self) -> Any:
         """Array (n_events,), which of `partition_names` an event is in; slice it to read."""
         return self._arrays["partition"]

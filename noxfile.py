@@ -103,8 +103,9 @@ def minimums(session: nox.Session) -> None:
     ]
     session.install("torch==2.13.0", *lowest)
     session.install(".", *nox.project.dependency_groups(PROJECT, "test"))
-    # Old releases of others warn about new ones of others still.
-    session.run("pytest", "-W", "ignore::DeprecationWarning", *session.posargs)
+    # Old releases of others warn about new ones of others still, in subprocesses, too.
+    quiet = {"PYTHONWARNINGS": "ignore::DeprecationWarning"}
+    session.run("pytest", "-W", "ignore::DeprecationWarning", *session.posargs, env=quiet)
 
 
 @nox.session

@@ -32,3 +32,22 @@ def examples(shared: Path) -> Path:
 def data() -> Path:
     """Folder of the small data files committed with the tests."""
     return DATA
+
+
+@pytest.fixture(scope="session")
+def documented_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the files that examples in docstrings and pages use; see `documented`."""
+    from documented import make_files
+
+    folder = tmp_path_factory.mktemp("documented")
+    make_files(folder)
+    return folder
+
+
+@pytest.fixture
+def workplace(documented_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Change into an empty folder with those files."""
+    for path in documented_files.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import resource
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from columnminer.errors import ColumnMinerError
@@ -145,3 +148,39 @@ def survives(read: Callable[[Path], object], path: Path) -> str:
         except ColumnMinerError as error:
             return str(error) or "?"
     return ""
+
+
+def fuzz(path: Path, read: Callable[[Path], object], folder: Path, examples: int) -> list[str]:
+    """Damage the bytes of one reader's file so many times; return what was wrong each time, or nothing."""
+    whole, target, said = path.read_bytes(), folder / path.name, []
+
+    @settings(
+        max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(damages)
+    def each(edits: list[Damage]) -> None:
+        target.write_bytes(damaged(whole, edits))
+        said.append(survives(read, target))
+
+    each()
+    return said
+
+
+def nonsense(path: Path, read: Callable[[Path], object], folder: Path, examples: int) -> list[str]:
+    """Put values that make no sense, or nothing, in places of one reader's document; return what was wrong."""
+    dump, parse = (json.dumps, json.loads) if path.suffix == ".json" else (yaml.safe_dump, yaml.safe_load)
+    whole, target, said = parse(path.read_text(encoding="utf-8")), folder / path.name, []
+    everywhere = list(places(whole))
+
+    @settings(
+        max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(st.sampled_from(everywhere), st.sampled_from(HOSTILE), st.booleans())
+    def each(at: tuple[Any, ...], value: Any, left_out: bool) -> None:
+        document = without(whole, at) if left_out and at else replaced(whole, at, value)
+        with contextlib.suppress(UnicodeEncodeError):
+            target.write_text(dump(document), encoding="utf-8")
+        said.append(survives(read, target))
+
+    each()
+    return said

@@ -265,8 +265,13 @@ def test_a_file_for_each_point_is_written_and_batches_are_joined(tmp_path):
         write_alea_result(tmp_path / f"batch_{i}.h5", result(0.5))
     joined = read_alea_results(str(tmp_path / "batch_*.h5"))
     assert len(joined) == 6
-    with pytest.raises(InputError, match="another point"):
-        read_alea_results(paths)
+    different = (
+        r"toys_2.0.h5: holds the results of another point than .*toys_0.5.h5: true mu is 2.0, not 0.5; hypothesis"
+    )
+    with pytest.raises(InputError, match=different) as caught:
+        read_alea_results(str(tmp_path / "deep" / "toys_*.h5"))
+    assert "Read each point by itself" in str(caught.value)
+    assert [read_alea_results(path).generate["mu"] for path in paths] == [0.5, 2.0]
     with pytest.raises(InputError, match="no files"):
         read_alea_results(str(tmp_path / "none_*.h5"))
     with pytest.raises(InputError, match="two points"):

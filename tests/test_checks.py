@@ -20,7 +20,7 @@ from columnminer.infer.fisher import FisherInformation
 from columnminer.infer.limits import expected_limits, observed_limits
 from columnminer.infer.neural import NeuralLikelihood
 from columnminer.learn.averages import Draws, clustered_error
-from columnminer.learn.checks import calibration_curve, check, check_ratio, check_score
+from columnminer.learn.checks import calibration_curve, check, check_ratio, check_score, reweighting_closure
 from columnminer.learn.closure import area_under_curve, two_sample_test
 from columnminer.learn.ensembles import Ensemble
 from columnminer.learn.estimators import (
@@ -70,6 +70,11 @@ def test_a_good_ratio_passes_every_check(alices, held_out):
     assert failures(checks) == set()
     assert "passed" in str(checks[0])
     assert alices.checks is checks
+    test = reweighting_closure(alices, held_out)
+    closure = checks[RATIO_CHECKS.index("reweighting closure")]
+    assert (test.area - 0.5, test.error) == pytest.approx((closure.deviation, closure.error)), "what is behind it"
+    with pytest.raises(InputError, match="was trained on"):
+        reweighting_closure(alices, ratio_samples(100))
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_a_stage_that_fails_says_why_and_keeps_what_was_done(tmp_path, call):
 def test_a_dask_cluster_gives_the_same_events(outputs, tmp_path, call):
     distributed = pytest.importorskip("distributed")
     (tmp_path / "small.yaml").write_text(SMALL)
-    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None, silence_logs=50) as cluster:
+    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=":0", silence_logs=50) as cluster:
         address = cluster.scheduler_address
         status, _, err = call("run", tmp_path / "small.yaml", "--out", tmp_path / "out", "--scheduler", address)
     assert status == 0, err

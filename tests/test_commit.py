@@ -101,17 +101,17 @@ def test_a_part_that_comes_second_is_dropped(tmp_path):
 
 def test_parts_of_another_configuration_are_refused_with_what_differs(tmp_path):
     folder = tmp_path / "out.parts"
-    open_parts(folder, {"seed": 0, "cuts": ["a", "b"]}, resume=True, replace=False)
-    (folder / "file").mkdir()
-    open_parts(folder, {"seed": 0, "cuts": ["a", "b"]}, resume=True, replace=False)
-    assert (folder / "file").exists()
+
+    def opened(cuts, *, resume=True, replace=False):
+        return open_parts(folder, {"seed": 0, "cuts": ["a", cuts]}, resume=resume, replace=replace)
+
+    (opened("b") / "file").mkdir()
+    assert (opened("b") / "file").exists()
     with pytest.raises(OutputExistsError, match=r"cuts\[1\]: \"b\" there, \"c\" asked for"):
-        open_parts(folder, {"seed": 0, "cuts": ["a", "c"]}, resume=True, replace=False)
-    open_parts(folder, {"seed": 0, "cuts": ["a", "c"]}, resume=True, replace=True)
-    assert not (folder / "file").exists()
-    (folder / "file").mkdir()
-    open_parts(folder, {"seed": 0, "cuts": ["a", "c"]}, resume=False, replace=False)
-    assert not (folder / "file").exists()
+        opened("c")
+    assert (opened("b") / "file").exists()
+    (opened("c", replace=True) / "file").mkdir()
+    assert not (opened("c", resume=False) / "file").exists()
     assert contents(tmp_path) == ["out.parts"]
 
 

@@ -84,8 +84,12 @@ def test_measured_values_by_name_and_in_tables() -> None:
     np.testing.assert_array_equal(together.data, [1.0, 0.0])
     wanted = np.array([0.9, 0.3])
     table = np.array([(0.3, 0.9)], dtype=[("shift", float), ("rate", float)])
-    for data in ({"shift": 0.3, "rate": 0.9}, table, [0.9, 0.3]):
+    columns = {"shift": np.array([0.3]), "rate": np.array([0.9])}  # as tables of one row come apart
+    for data in ({"shift": 0.3, "rate": 0.9}, table, [0.9, 0.3], columns, {**columns, "rate": 0.9}):
         np.testing.assert_array_equal(together.as_data(data), wanted)
+        assert together.as_data(data).shape == (2,)
+        assert np.shape(together.log_likelihood([1.0, 0.0], data)) == ()
+    assert np.shape(together.with_data(columns).log_likelihood([1.0, 0.0])) == ()
     assert together.as_data({"shift": np.zeros(4), "rate": 0.9}).shape == (4, 2)
     with pytest.raises(InputError, match="there is none of 'rate'"):
         together.as_data({"shift": 0.3})

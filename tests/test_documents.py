@@ -19,6 +19,12 @@ class Inner(Section):
     method: Literal["alice", "alices"] = "alice"
 
 
+class Numbers(Section):
+    n: int
+    x: float
+    name: str = ""
+
+
 class Outer(Section):
     luminosity: float
     samples: tuple[Inner, ...] = ()
@@ -39,7 +45,7 @@ named:
 
 def test_what_fits_is_read():
     document = check_document(GOOD, Outer)
-    assert document.luminosity == 300e3, "YAML itself takes 300e3 for a text"
+    assert document.luminosity == 300e3
     assert document.samples[1].path == ["b.lhe", "c.lhe"]
     assert document.samples[0].given() == {"path": "a.lhe", "k_factor": 1.1}
 
@@ -109,3 +115,9 @@ def test_no_text_raises_anything_but_our_error(text):
     except ColumnMinerError as error:
         said = str(error)
     assert "\n" not in said
+
+
+def test_numbers_with_an_exponent_need_no_point():
+    values = check_document("n: 1e5\nx: -2.5E-3", Numbers)
+    assert (values.n, values.x) == (100_000, -0.0025)
+    assert check_document("n: 1\nx: 2\nname: 1e5x", Numbers).name == "1e5x"

@@ -15,7 +15,7 @@ from columnminer.infer.events import Events
 from columnminer.infer.fisher import FisherInformation
 from columnminer.learn.ensembles import Ensemble
 from columnminer.learn.information import Information
-from columnminer.show.fisher import plot_information_slices
+from columnminer.show.slices import plot_information_slices
 from columnminer.store.madminer import import_madminer
 
 EDGES = np.linspace(20.0, 400.0, 11)

@@ -6,20 +6,15 @@ of this kind with their own grammar in ``test_lhe_faults``, ``test_hepmc`` and `
 
 from __future__ import annotations
 
-import contextlib
-import json
 import shutil
 import tempfile
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 from analytic_likelihoods import OnOff
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from mutations import HOSTILE, Damage, damaged, damages, places, replaced, survives, without
+from mutations import fuzz, nonsense, survives
 
 import columnminer as cm
 from columnminer.documents import read_document, read_mapping
@@ -112,44 +107,6 @@ DOCUMENTS = [name for name, (path, *_) in READERS.items() if path.suffix in {".j
 pytestmark = pytest.mark.filterwarnings("ignore")  # of numbers that are extreme, for one; a warning is no crash
 
 
-def fuzz(name: str, folder: Path, examples: int) -> list[str]:
-    """Damage the bytes of one reader's file so many times; return what was wrong each time, or nothing."""
-    path, read, _ = READERS[name]
-    whole, target, said = path.read_bytes(), folder / path.name, []
-
-    @settings(
-        max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-    )
-    @given(damages)
-    def each(edits: list[Damage]) -> None:
-        target.write_bytes(damaged(whole, edits))
-        said.append(survives(read, target))
-
-    each()
-    return said
-
-
-def nonsense(name: str, folder: Path, examples: int) -> list[str]:
-    """Put values that make no sense, or nothing, in places of one reader's document; return what was wrong."""
-    path, read, _ = READERS[name]
-    dump, parse = (json.dumps, json.loads) if path.suffix == ".json" else (yaml.safe_dump, yaml.safe_load)
-    whole, target, said = parse(path.read_text(encoding="utf-8")), folder / path.name, []
-    everywhere = list(places(whole))
-
-    @settings(
-        max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-    )
-    @given(st.sampled_from(everywhere), st.sampled_from(HOSTILE), st.booleans())
-    def each(at: tuple[Any, ...], value: Any, left_out: bool) -> None:
-        document = without(whole, at) if left_out and at else replaced(whole, at, value)
-        with contextlib.suppress(UnicodeEncodeError):
-            target.write_text(dump(document), encoding="utf-8")
-        said.append(survives(read, target))
-
-    each()
-    return said
-
-
 @pytest.mark.parametrize("name", READERS)
 def test_whole_files_are_read(name: str) -> None:
     path, read, _ = READERS[name]
@@ -158,21 +115,22 @@ def test_whole_files_are_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_bytes_are_refused_or_read(name: str, tmp_path: Path) -> None:
-    said = fuzz(name, tmp_path, READERS[name][2])
+    said = fuzz(*READERS[name][:2], tmp_path, READERS[name][2])
     assert any(said), "no damage was seen"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_documents_of_nonsense_are_refused_or_read(name: str, tmp_path: Path) -> None:
-    said = nonsense(name, tmp_path, READERS[name][2])
+    said = nonsense(*READERS[name][:2], tmp_path, READERS[name][2])
     assert any(said), "no nonsense was seen"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_much_damage_is_refused_or_read(name: str, tmp_path: Path) -> None:
-    assert any(fuzz(name, tmp_path, 100 * READERS[name][2]))
-    assert name not in DOCUMENTS or any(nonsense(name, tmp_path, 50 * READERS[name][2]))
+    path, read, examples = READERS[name]
+    assert any(fuzz(path, read, tmp_path, 100 * examples))
+    assert name not in DOCUMENTS or any(nonsense(path, read, tmp_path, 50 * examples))
 
 
 def test_another_error_would_be_seen(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -34,6 +35,7 @@ from columnminer.infer.rate import RateLikelihood
 from columnminer.infer.summary import Summary
 from columnminer.observe.selection import Selection
 from columnminer.processing import process
+from columnminer.sample.sampling import sample_ratio, sample_test
 from columnminer.store.madminer import import_madminer
 from columnminer.store.samples import Sample
 
@@ -257,6 +259,26 @@ def test_observed_events_may_come_as_array_dataset_or_counts(store):
     np.testing.assert_allclose(exact.log_ratio, direct - direct.max(), atol=1e-3)
     rate = observed_limits(store, "rate", toy.x, GRID, LUMINOSITY)
     np.testing.assert_array_equal(rate.log_ratio, observed_limits(store, "rate", 320, GRID, LUMINOSITY).log_ratio)
+
+
+def test_what_sample_test_has_drawn_is_data(store, tmp_path):
+    toy = sample_test(store, [1.0], 320, seed=4, dtype="float64")
+    stored = sample_test(store, [1.0], 320, seed=4, dtype="float64", out=tmp_path / "toy.zarr")
+    swapped = dataclasses.replace(toy, x=toy.x[:, ::-1], feature_names=toy.feature_names[::-1])
+    for what in ("x", "rate", ExactRatio()):
+        as_array = observed_limits(store, what, toy.x, GRID, LUMINOSITY)
+        for data in (toy, stored, swapped):
+            limits = observed_limits(store, what, data, GRID, LUMINOSITY)
+            np.testing.assert_array_equal(limits.log_ratio, as_array.log_ratio)
+    likelihood = NeuralLikelihood.from_store(store, ExactRatio(), LUMINOSITY)
+    direct = observed_limits(None, likelihood, toy, GRID)
+    np.testing.assert_allclose(direct.log_ratio, as_array.log_ratio, rtol=1e-12)
+    other = dataclasses.replace(toy, feature_names=("xx", toy.feature_names[1]))
+    with pytest.raises(UnknownNameError, match=r"lack the observable 'x' of .*. Did you mean 'xx'\?"):
+        observed_limits(store, "rate", other, GRID, LUMINOSITY)
+    for several in (sample_test(store, [[0.0], [1.0]], 320), sample_ratio(store, [1.0], [0.0], 320, partition="test")):
+        with pytest.raises(InputError, match=r"data have one truth: .*sample_test"):
+            observed_limits(store, "rate", several, GRID, LUMINOSITY)
 
 
 def test_a_store_of_recorded_events_is_data(store, tmp_path):

@@ -10,7 +10,6 @@ from some_estimators import INPUTS, KINDS, fitted, numpy_value, some_inputs, tra
 from columnminer.errors import MissingError
 from columnminer.learn.estimator import Estimator
 from columnminer.learn.estimators import RatioEstimator
-from columnminer.learn.modules import as_module
 
 IN_THETA = [kind for kind in KINDS if INPUTS[kind][1:2] == ("theta",)]
 
@@ -155,5 +154,5 @@ def test_what_has_no_module_says_so(estimators):
     other = Plain()
     other._fit = estimators["ratio"].fitted
     with pytest.raises(MissingError, match="a Plain cannot be had as a torch module"):
-        as_module(other)
+        other.module()
     del Estimator.kinds["Plain"]

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import yaml
+from browser import seen
 from scipy.stats import chi2
 
 from columnminer.errors import CheckWarning, InputError, OutputExistsError
@@ -142,7 +143,7 @@ def test_estimators_keep_their_checks_and_the_report_shows_them(finished):
     assert [check.name for check in results.checks["sally"]][:2] == ["mean score of c_ll", "mean score of c_lr"]
     text = (folder / "out" / "report" / "report.html").read_text(encoding="utf-8")
     assert "<td>reweighting closure</td>" in text
-    assert "<td>FAILED</td>" in text
+    assert "<td><strong>FAILED</strong></td>" in text
     stage = next(stage for stage in analysis.stages if stage.name == "limits/alices")
     with pytest.warns(CheckWarning, match="this RatioEstimator failed checks: "):
         stage.make(folder)
@@ -158,6 +159,26 @@ def test_the_report_says_what_was_found(finished):
     assert text.count("<img ") == 11
     assert "https://" not in text
     assert str(folder) not in text
+    assert "5,000 of 5,000 simulated events were selected. 80 recorded events were selected." in text
+    assert "Do not trust alices" in text
+    assert text.count("Cut flow: events left after each step") == 2, "of simulated and of recorded events"
+    assert ">5000 (100.0%)</td>" in text
+    assert "effective events" in text
+    assert '<td>all that has none of its own</td><td class="n">3</td>' in text
+    assert f"<td>numpy</td><td>{np.__version__}</td>" in text
+    best = results.limits["mass"].best_fit
+    assert f'<td>mass</td><td class="n">{best[0]:.4g}</td><td class="n">{best[1]:.4g}</td>' in text
+    assert "luminosity: 1000" in text, "the analysis file itself"
+
+
+@pytest.mark.parametrize("width", [1280, 420])
+def test_a_browser_shows_the_report(finished, tmp_path, width):
+    folder, _, _ = finished
+    page = seen(folder / "out" / "report" / "report.html", tmp_path, width)
+    assert len(page.pictures) == 11
+    assert all(page.pictures)
+    assert page.fetched == []
+    assert page.width <= page.window, "wide tables scroll by themselves"
 
 
 def test_running_again_does_nothing(finished, caplog):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import yaml
 
-from columnminer import cli
 from columnminer.documents import check_document
 from columnminer.errors import ColumnMinerWarning, InputError, UnknownNameError
 from columnminer.generate.drellyan import DrellYan
@@ -23,7 +22,6 @@ from columnminer.pipeline.describe import describe
 from columnminer.pipeline.learning import Draws, _parted
 from columnminer.pipeline.reporting import load_results
 from columnminer.pipeline.results import Spread, load_spread, save_spread
-from columnminer.pipeline.schema import key_schema
 from columnminer.pipeline.steps import Running
 from columnminer.sample.samples import Samples
 from columnminer.store.eventstore import EventStore
@@ -460,18 +458,3 @@ def test_polynomial_estimators_need_morphing(tmp_path):
     document["estimators"] = {"morphed": {"kind": "morphing", "method": "alice"}}
     with pytest.raises(InputError, match=r"estimators\.morphed\.kind: 'morphing' needs a set-up with morphing"):
         Analysis(write(tmp_path, document), tmp_path / "out")
-
-
-# The keys
-
-
-def test_the_schema_names_the_keys(capsys):
-    cli.main(["schema"])
-    whole = json.loads(capsys.readouterr().out)
-    assert {"sampling", "estimators", "limits"} <= set(whole["properties"])
-    assert {"kind", "method", "ensemble", "calibration"} <= set(key_schema("estimators")["properties"])
-    assert set(key_schema("estimators.ensemble")["properties"]) == {"members", "bootstrap", "votes"}
-    assert "nu0" in key_schema("sampling.double_ratio")["properties"]
-    assert "benchmark" in key_schema("samples")["properties"]
-    with pytest.raises(InputError, match=r"'samplng' is not known\. Did you mean 'sampling'"):
-        key_schema("samplng.ratio")

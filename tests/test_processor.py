@@ -86,7 +86,7 @@ def test_every_executor_gives_the_same_bytes(drell_yan: cm.DrellYan, samples: li
     processes = processor.FuturesExecutor(workers=2, status=False)
     assert stored("processes", processes, on_disk=True) == reference
     cluster = distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, silence_logs=50
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0", silence_logs=50
     )
     with cluster, distributed.Client(cluster) as client, warnings.catch_warnings():
         warnings.simplefilter("ignore")

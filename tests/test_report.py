@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
+import matplotlib.image
+import numpy as np
 import pytest
+from browser import seen
 from matplotlib.figure import Figure
 
-from columnminer.show.report import Paragraph, Picture, Section, Table, write_report
+from columnminer.show.report import Listing, Paragraph, Picture, Section, Table, write_report
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\" <img src=http://elsewhere/x.png>"
 
@@ -44,9 +45,10 @@ class Reader(HTMLParser):
 def report(tmp_path):
     ax = Figure().subplots()
     ax.plot([0, 1], [0, 1])
+    listing = Listing(HOSTILE, HOSTILE)
     sections = [
         Section("Set-up " + HOSTILE, [Paragraph(HOSTILE), Table(["name", "value"], [[HOSTILE, "-1.5"]], HOSTILE)]),
-        Section("Pictures", [Picture(ax, HOSTILE)]),
+        Section("Pictures", [Picture(ax, HOSTILE), listing]),
     ]
     path = tmp_path / "report.html"
     write_report(path, HOSTILE, sections, footer=HOSTILE)
@@ -58,8 +60,8 @@ def test_no_text_acts_as_markup(report):
     tags = [tag for tag, _ in page.tags]
     assert "script" not in tags
     assert tags.count("img") == 1
-    # title, h1, contents, heading, paragraph, caption, cell, caption of the picture, footer
-    assert "".join(page.text).count(HOSTILE) == 9
+    # title, h1, contents, heading, paragraph, caption, cell, caption of the picture, of the listing, listing, footer
+    assert "".join(page.text).count(HOSTILE) == 11
 
 
 def test_it_holds_its_pictures_and_fetches_nothing(report):
@@ -95,24 +97,30 @@ def test_writing_again_replaces_and_leaves_nothing_else(report):
     assert [p.name for p in report.parent.iterdir()] == ["report.html"]
 
 
-def test_a_browser_opens_it(report, tmp_path):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs chromium")
-    command = [
-        chromium,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--dump-dom",
-        report.as_uri(),
-    ]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    assert re.search(r"<h2>Pictures</h2>", dom)
-    assert "<script" not in dom
+@pytest.mark.parametrize("width", [1280, 420])
+def test_a_browser_shows_it_and_fetches_nothing(report, tmp_path, width):
+    page = seen(report, tmp_path, width)
+    assert re.search(r"<h2>Pictures</h2>", page.dom)
+    assert "<script" not in page.dom
+    assert page.fetched == []
+    assert len(page.pictures) == 1
+    assert all(page.pictures)
+    assert page.width <= page.window, "the page itself does not scroll sideways"
+    picture = matplotlib.image.imread(page.screenshot)
+    assert picture.shape[1] == width
+    assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 10, "something is to be seen"
+
+
+def test_the_browser_tells_a_broken_picture(report, tmp_path):
+    broken = report.with_name("broken.html")
+    broken.write_text(re.sub(r"(base64,)[^\"]*", r"\1AAAA", report.read_text(encoding="utf-8")), encoding="utf-8")
+    assert seen(broken, tmp_path).pictures == [0]
+
+
+def test_what_is_wrong_stands_out(tmp_path):
+    table = Table(["name", "share", "interval"], [["FAILED twice", "3 (1.5%)", "[1, 2]"], ["a", "none", ""]])
+    write_report(tmp_path / "report.html", "x", [Section("y", [table])])
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<td><strong>FAILED</strong> twice</td>" in text
+    assert '<td class="i">[1, 2]</td>' in text
+    assert '<td class="n">3 (1.5%)</td>' not in text, "half of the column is words"

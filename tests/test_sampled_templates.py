@@ -17,7 +17,7 @@ from columnminer.infer.sampled import sampled
 from columnminer.infer.summary import Summary
 from columnminer.pipeline.configuration import LimitsConfig
 from columnminer.pipeline.results import load_limits
-from columnminer.pipeline.steps import Binned, find_limits
+from columnminer.pipeline.steps import Binned, Running, find_limits
 from columnminer.store.partition import PartitionScheme
 from columnminer.store.publish import Description, publish_events
 from columnminer.store.samples import SampleInfo
@@ -165,7 +165,9 @@ def test_the_analysis_file_may_ask_for_them(store, tmp_path):
         folder = tmp_path / str(n_sampled)
         folder.mkdir()
         given = limits.histograms["x"].given(without=("observables", "bins"))
-        find_limits(folder, store.path, Binned("x", EDGES, given), limits)
+        find_limits(
+            folder, store.path, Binned("x", EDGES, given), config=limits, seed=limits.seed or 0, running=Running()
+        )
         ours = expected_limits(
             store, "x", [0.6], Grid([(-1.5, 1.5, 5)]), 300.0, bins=EDGES, n_sampled=n_sampled, seed=2
         )

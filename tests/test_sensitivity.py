@@ -12,6 +12,7 @@ from columnminer.toys.discovery import discovery_power, toy_significance
 from columnminer.toys.distributions import pulls, statistic_distribution
 from columnminer.toys.points import signed_roots
 from columnminer.toys.sensitivity import N_SIGMA, limit_bands, sensitivity
+from columnminer.toys.statistics import ONE_SIGMA
 
 
 def limits(sigma, n, seed, **options):
@@ -118,8 +119,21 @@ def test_significance_from_toys_is_the_exact_probability():
     assert found.significance == pytest.approx(norm.isf(exact), abs=0.05)
     assert found.p_value == found.share.fraction
     never = toy_significance(50.0, counting_toys(0.0, background, 1000, 8))
-    assert never.significance == never.high == np.inf
-    assert 2.5 < never.low < 3.5
+    assert (never.bound, found.bound) == ("lower", None)
+    assert never.high == np.inf
+    assert never.significance == never.low
+    # 1 - (1 - p)^1000 = 0.84: the upper end of the central interval with nothing found
+    assert never.p_value == pytest.approx(1.0 - (0.5 * (1.0 - ONE_SIGMA)) ** (1 / 1000), rel=1e-6)
+    assert norm.sf(never.significance) == pytest.approx(never.p_value)
+    assert str(never).startswith("significance >2.90 (p value <0.0018): 0 of 1000 toys")
+    assert str(found).startswith("significance 2.66 (p value 0.0039): 1569 of 400000 toys")
+    stricter = toy_significance(50.0, counting_toys(0.0, background, 1000, 8), error_level=0.95)
+    assert stricter.significance < never.significance
+    always = toy_significance(0.0, counting_toys(0.0, background, 1000, 8))  # data with less than the background
+    assert always.bound == "upper"
+    assert always.low == -np.inf
+    assert always.significance == always.high == pytest.approx(-never.significance)
+    assert str(always).startswith("significance <-2.90 (p value >1): 1000 of 1000 toys")
     with pytest.raises(InputError, match="not negative"):
         toy_significance(-1.0, counting_toys(0.0, background, 100, 8))
 

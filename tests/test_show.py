@@ -14,10 +14,12 @@ from scipy.stats import chi2
 
 from columnminer.errors import InputError, MissingError, UnknownNameError
 from columnminer.generate.drellyan import DrellYan
+from columnminer.learn.history import History
+from columnminer.learn.information import Information
 from columnminer.model.setup import Setup
 from columnminer.show.distributions import plot_distribution
 from columnminer.show.fisher import plot_information
-from columnminer.show.learning import plot_agreement, plot_learning
+from columnminer.show.learning import plot_agreement, plot_learning, plot_loss_terms
 from columnminer.show.limits import plot_limits
 from columnminer.show.morphing import plot_morphing_basis
 from columnminer.show.style import save
@@ -109,7 +111,7 @@ def test_morphing_bases_are_drawn_from_the_set_up():
 
 
 def information(matrix):
-    return SimpleNamespace(information=np.asarray(matrix, dtype=float), parameter_names=("cA", "cB"))
+    return Information(np.asarray(matrix, dtype=float), np.zeros((2, 2, 2, 2)), ("cA", "cB"))
 
 
 def test_information_is_drawn_as_the_ellipse_of_its_matrix():
@@ -133,9 +135,14 @@ def test_information_in_one_direction_is_a_band_that_leaves_the_picture_its_size
 
 
 def test_learning_curves_are_the_losses():
-    history = SimpleNamespace(train_loss=np.array([0.9, 0.7, 0.6]), validation_loss=np.array([0.95, 0.8, 0.75]))
+    losses = np.array([0.9, 0.7, 0.6]), np.array([0.95, 0.75, 0.8])
+    history = History(*losses, {"a": losses[0]}, {"a": losses[1]}, losses[0], 1, 1.0)
     ax = plot_learning({"ALICES": history, "SALLY": history})
-    assert len(ax.lines) == 4
+    assert len(ax.lines) == 6
+    assert (ax.lines[2].get_xdata(), ax.lines[2].get_ydata()) == ([2], [0.75]), "the epoch that was kept"
+    terms = plot_loss_terms(history)
+    assert [line.get_ydata().tolist() for line in terms.lines] == [part.tolist() for part in losses]
+    assert terms.get_yscale() == "log"
     assert np.array_equal(ax.lines[1].get_ydata(), history.validation_loss)
     assert list(ax.lines[0].get_xdata()) == [1, 2, 3]
 

@@ -11,17 +11,10 @@ from scipy.stats import chi2
 from toy_points import gaussian_toys
 
 from columnminer.errors import InputError, UnknownNameError
+from columnminer.show.bands import plot_sensitivity
+from columnminer.show.neyman import plot_belt, plot_coverage, plot_power, plot_thresholds
 from columnminer.show.style import save
-from columnminer.show.toys import (
-    plot_belt,
-    plot_coverage,
-    plot_power,
-    plot_pulls,
-    plot_sensitivity,
-    plot_thresholds,
-    plot_toy_fits,
-    plot_toy_histogram,
-)
+from columnminer.show.toys import plot_pulls, plot_toy_fits, plot_toy_histogram
 from columnminer.toys.belts import poisson_belt
 from columnminer.toys.coverage import coverage
 from columnminer.toys.discovery import discovery_power
@@ -87,7 +80,10 @@ def test_coverage_has_binomial_bars_beside_its_level():
     ax = plot_coverage({"asymptotic": found, "again": found})
     points, ends = bars(ax)
     order = np.argsort(found.values)
-    assert points == pytest.approx(np.stack([found.values, found.share.fraction], axis=1)[order])
+    assert points[:, 1] == pytest.approx(found.share.fraction[order])
+    other, _ = bars(ax, 1)
+    assert (0.5 * (points + other))[:, 0] == pytest.approx(found.values[order]), "one beside the other"
+    assert 0.0 < (other - points)[0, 0] < 0.1
     assert ends[:, 0, 1] == pytest.approx(found.share.low[order])
     assert ends[:, 1, 1] == pytest.approx(found.share.high[order])
     assert legend(ax) == ["level 90%", "asymptotic", "again"]

@@ -304,6 +304,9 @@ def test_expected_events_by_source() -> None:
             events = like.source_histograms(point, expected_events=True)[name].values
             np.testing.assert_allclose(events, number * probability, atol=1e-13)
             np.testing.assert_allclose((histograms[name].density * like.space.volumes).sum(), 1.0)
+            along = histograms[name].projected("x1")
+            np.testing.assert_allclose(along.values, probability.sum(axis=0), atol=1e-15)
+            np.testing.assert_allclose((along.density * np.diff(like.axes["x1"])).sum(), 1.0)
     np.testing.assert_allclose(likelihood(binned=True).expected(points).sum((-2, -1)), like.expected(points))
 
 

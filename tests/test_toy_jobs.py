@@ -81,7 +81,7 @@ def test_a_running_configuration_of_alea_is_submitted(shared, tmp_path, capsys):
     assert "--computation discovery_power --n-toys 4 --batches 0:0" in capsys.readouterr().out
     assert [state.state for state in job_states(tmp_path / "r.zarr.jobs")][:1] == ["finished"]
     assert submission.jobs[0].tasks[0].output.is_dir()
-    assert len(list((tmp_path / "r.zarr.parts").glob("*/*"))) == 1
+    assert len(list((tmp_path / "r.zarr.parts").glob("*/*/*"))) == 1
 
 
 def test_batches_need_what_was_made_ready(file, tmp_path):

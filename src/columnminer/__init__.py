@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from columnminer.infer.asymptotics import cls_limit, cls_values, discovery
     from columnminer.infer.batchfit import fit_batch, signal_estimate
     from columnminer.infer.batchintervals import interval_batch
+    from columnminer.infer.distributions import Distribution, distributions
     from columnminer.infer.fisher import FisherInformation
     from columnminer.infer.fit import fit
     from columnminer.infer.geometry import distance_contours, geodesics
     from columnminer.infer.histfactory import to_workspace, write_workspace
     from columnminer.infer.histogram import HistogramLikelihood
+    from columnminer.infer.impacts import impacts
     from columnminer.infer.intervals import confidence_interval
     from columnminer.infer.likelihood import Likelihood
     from columnminer.infer.limits import Grid, Limits, expected_limits, observed_limits
@@ -181,6 +183,7 @@ _NAMES = {
     "columnminer.learn.onnx_export": ("export_onnx",),
     "columnminer.learn.variations": ("learn_variations",),
     "columnminer.learn.madminer": ("import_madminer_estimator",),
+    "columnminer.infer.distributions": ("Distribution", "distributions"),
     "columnminer.infer.fisher": ("FisherInformation",),
     "columnminer.learn.information": ("Information",),
     "columnminer.infer.batchfit": ("fit_batch", "signal_estimate"),
@@ -193,6 +196,7 @@ _NAMES = {
     "columnminer.infer.adaptive": ("AdaptiveHistograms",),
     "columnminer.infer.alea": ("load_alea",),
     "columnminer.infer.asymptotics": ("cls_limit", "cls_values", "discovery"),
+    "columnminer.infer.impacts": ("impacts",),
     "columnminer.infer.intervals": ("confidence_interval",),
     "columnminer.infer.profiles": ("profile", "project"),
     "columnminer.infer.projection": ("ScoreProjection",),
@@ -230,6 +234,7 @@ __all__ = [
     "DefaultObservables",
     "DensityEstimator",
     "Detector",
+    "Distribution",
     "DoubleRatioEstimator",
     "DrellYan",
     "Efficiency",
@@ -289,6 +294,7 @@ __all__ = [
     "discovery",
     "discovery_power",
     "distance_contours",
+    "distributions",
     "event_information",
     "expected_limits",
     "export_madminer",
@@ -302,6 +308,7 @@ __all__ = [
     "flat_prior",
     "gaussian_prior",
     "geodesics",
+    "impacts",
     "import_madminer",
     "import_madminer_estimator",
     "interval_batch",

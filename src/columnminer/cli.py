@@ -103,11 +103,21 @@ def _running_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where networks are trained and evaluated; auto: on the GPU, if there is one.",
+)
+
+
 @columnminer.command()
 @click.option("--out", type=_PATH, help="Output folder.  [default: demo, or demo-shower]")
 @click.option("--shower", is_flag=True, help="Shower the events with Pythia, and find jets and leptons as a detector.")
+@_device_option
 @_running_options
-def demo(out: Path | None, workers: int, scheduler: str | None, *, shower: bool, quiet: bool) -> None:
+def demo(out: Path | None, workers: int, scheduler: str | None, device: str, *, shower: bool, quiet: bool) -> None:
     """Run a whole analysis on generated events.
 
     Lepton pairs of the built-in generator are written to LHE files, read, selected and stored; a likelihood ratio and a
@@ -130,45 +140,47 @@ def demo(out: Path | None, workers: int, scheduler: str | None, *, shower: bool,
         text = files("columnminer.pipeline").joinpath(f"{kind}.yaml").read_text(encoding="utf-8")
         with appearing(file) as new:
             new.write_text(text, encoding="utf-8")
-    _run(file, out, workers, scheduler, quiet=quiet)
+    _run(file, out, workers, scheduler, device, quiet=quiet)
 
 
 @columnminer.command()
 @click.argument("analysis", type=_PATH)
 @click.option("--out", type=_PATH, help="Output folder.  [default: the name of the file, without its ending]")
+@_device_option
 @_running_options
-def run(analysis: Path, out: Path | None, workers: int, scheduler: str | None, *, quiet: bool) -> None:
+def run(analysis: Path, out: Path | None, workers: int, scheduler: str | None, device: str, *, quiet: bool) -> None:
     """Run the analysis that the YAML file ANALYSIS describes.
 
     Each of its stages leaves a folder in the output folder. What is there and was made from the same options and files
     is kept, so that an interrupted run goes on, and after a change only what depends on it is done again.
     """
-    _run(analysis, Path(analysis.stem) if out is None else out, workers, scheduler, quiet=quiet)
+    _run(analysis, Path(analysis.stem) if out is None else out, workers, scheduler, device, quiet=quiet)
 
 
-def _run(file: Path, out: Path, workers: int, scheduler: str | None, *, quiet: bool) -> None:
+def _run(file: Path, out: Path, workers: int, scheduler: str | None, device: str, *, quiet: bool) -> None:
     from columnminer.pipeline.analysis import Analysis  # noqa: PLC0415
     from columnminer.pipeline.reporting import result_tables  # noqa: PLC0415
 
     if quiet:
         _log.setLevel(logging.WARNING)
-    with _running(workers, scheduler, quiet=quiet) as running:
+    with _running(workers, scheduler, device, quiet=quiet) as running:
         analysis = Analysis(file, out, running)
         _print(result_tables(analysis.run()))
     click.echo(f"Report: {analysis.report}")
 
 
 @contextlib.contextmanager
-def _running(workers: int, scheduler: str | None, *, quiet: bool) -> Iterator[Running]:
+def _running(workers: int, scheduler: str | None, device: str = "auto", *, quiet: bool) -> Iterator[Running]:
     from columnminer.pipeline.steps import Running  # noqa: PLC0415
 
     if scheduler is None:
-        yield Running(workers=workers, progress=not quiet)
+        yield Running(workers=workers, device=device, progress=not quiet)
         return
     from columnminer.run.clusters import connect  # noqa: PLC0415 - takes half a second
 
     with connect(scheduler) as client:
-        yield Running(client=client, progress=not quiet)
+        _log.info("dashboard of the cluster: %s", client.dashboard_link)
+        yield Running(client=client, device=device, progress=not quiet)
 
 
 @columnminer.command()
@@ -338,7 +350,12 @@ def jobs(folder: Path) -> None:
 @columnminer.command()
 @click.argument("path", type=_PATH)
 def inspect(path: Path) -> None:
-    """Describe a store, samples, an estimator, a set-up, event files, an analysis, thresholds or a MadMiner file."""
+    """Describe whatever is at PATH.
+
+    Known are stores of events, samples and toys; estimators; outputs of run and their stages; folders of jobs; event
+    files (LHE, HepMC, Delphes, NanoAOD); set-ups, thresholds, workspaces and corrections (JSON); analyses, campaigns
+    and files of alea (YAML); files of MadMiner and of alea (HDF5).
+    """
     from columnminer.pipeline.describe import describe  # noqa: PLC0415
 
     _print(describe(path))
@@ -350,7 +367,8 @@ def schema(section: str | None) -> None:
     """Print the keys that an analysis file may have, as JSON schema; with SECTION those of one section.
 
     Sections are named as in the file ("sampling.ratio", "limits"); of those with names of your own, leave these out
-    ("estimators").
+    ("estimators"). SECTION may also be another kind of file, and a section of it: "campaign", a campaign of toys
+    ("campaign.model"), "model", a statistical model as alea has it, or "resources", what jobs ask for.
     """
     from columnminer.pipeline.schema import key_schema  # noqa: PLC0415
 

@@ -61,7 +61,11 @@ S = TypeVar("S", bound=Section)
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, which also refuses a key given twice: the first of two would be lost without a word."""
+    """The safe loader, with two changes.
+
+    It refuses a key given twice: the first of two would be lost without a word. And it takes 300e3 and 1e-3 for
+    numbers, as YAML 1.2 does, for which YAML 1.1 wants a point and a sign.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -73,6 +77,11 @@ class _Loader(yaml.SafeLoader):
                     )
                 seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 def read_document(path: Path, model: type[S]) -> S:
@@ -181,6 +190,11 @@ def _sentence(error: ErrorDetails, root: yaml.Node | None, name: str, *, in_text
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "missing":
         message = f"the key {loc[-1]!r} is missing"
+    elif error["type"] == "union_tag_not_found":
+        message = f"the key {error['ctx']['discriminator']} is missing"
+    elif error["type"] == "union_tag_invalid":
+        known = re.findall(r"'([^']*)'", error["ctx"]["expected_tags"])
+        message = f"{error['ctx']['tag']!r} is not known here.{did_you_mean(error['ctx']['tag'], known)}"
     elif error["type"] == "literal_error":
         known = re.findall(r"'([^']*)'", error["ctx"]["expected"])
         message = f"{error['input']!r} is not known here.{did_you_mean(str(error['input']), known)}"

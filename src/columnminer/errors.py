@@ -22,6 +22,8 @@ __all__ = [
     "InputError",
     "MissingError",
     "OutputExistsError",
+    "RangeWarning",
+    "StorageError",
     "TaskError",
     "UnknownNameError",
     "did_you_mean",
@@ -29,7 +31,18 @@ __all__ = [
 
 
 class ColumnMinerError(Exception):
-    """Base of every error that columnminer raises on purpose."""
+    """Base of every error that columnminer raises on purpose.
+
+    Examples
+    --------
+    >>> try:
+    ...     cm.Selection({"pt": "j[0].ptt"})
+    ... except cm.ColumnMinerError as error:
+    ...     print(error)
+    observable 'pt': particles have no attribute 'ptt'. Did you mean 'pt'?
+        j[0].ptt
+             ^
+    """
 
 
 class InputError(ColumnMinerError, ValueError):
@@ -64,16 +77,32 @@ class OutputExistsError(ColumnMinerError, FileExistsError):
     """The output is there already, and neither resuming nor replacing it was asked for."""
 
 
+class StorageError(ColumnMinerError, OSError):
+    """There is no room for an output: the disk or the quota is full, or files may not grow so long."""
+
+
 class TaskError(ColumnMinerError, RuntimeError):
     """Some of many independent tasks failed; the message lists each with its reason."""
 
 
 class ColumnMinerWarning(UserWarning):
-    """Base of every warning of columnminer: the result stands, but look at it."""
+    """Base of every warning of columnminer: the result stands, but look at it.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", cm.ColumnMinerWarning)  # a doubtful result is no result
+    ...     limit = cm.cls_limit(cm.PyhfLikelihood.from_workspace("counting.json"), "mu")
+    """
 
 
 class CheckWarning(ColumnMinerWarning):
     """A quality check of an estimator failed or was never made."""
+
+
+class RangeWarning(ColumnMinerWarning):
+    """An estimator was asked beyond the parameter points of its training."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -15,14 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from columnminer.errors import InputError, TaskError
+from columnminer.errors import FileFormatError, InputError, TaskError
+from columnminer.files import delete, writing
 from columnminer.formats.root import reading
 from columnminer.run.tasks import run_tasks
 from columnminer.store.assemble import assemble
 from columnminer.store.building import PartBuilder
 from columnminer.store.commit import require_free
 from columnminer.store.eventstore import EventStore
-from columnminer.store.parts import committed_parts, discard_parts, open_parts, require_same, write_part
+from columnminer.store.parts import (
+    committed_parts,
+    discard_left,
+    discard_parts,
+    joining,
+    open_parts,
+    parts_under,
+    require_same,
+    write_part,
+)
 from columnminer.store.settings import as_json, run_settings, selections_of, variation_folders, varied_selections
 from columnminer.store.sources import describe, find_sources, open_source
 from columnminer.streams import key
@@ -111,6 +121,17 @@ def process(
         If there is an output of another configuration (the message says what differs), or any and `resume` is false.
     TaskError
         If files could not be read, with the reason for each. The work on the others is kept for the next call.
+    StorageError
+        If there is no room for the store. What was read is kept for the next call.
+
+    Examples
+    --------
+    >>> generator = cm.DrellYan()
+    >>> selection = cm.Selection(generator.observables, cuts=["m_ll > 600"])
+    >>> samples = [cm.Sample("sm.lhe.gz", benchmark="sm")]
+    >>> store = cm.process(samples, generator.setup(), selection, "high_mass.zarr", progress=False)
+    >>> store.partition_names
+    ('train', 'validation', 'test')
     """
     out = Path(out).absolute()
     seed = seed if isinstance(seed, int) else key(seed, "process")
@@ -124,18 +145,17 @@ def process(
     sources = find_sources(samples, setup)
     configuration = {**settings, "samples": as_json(describe(sources))}
     parts = out.with_name(out.name + ".parts")
+    place = parts_under(parts, settings)
     folders = variation_folders(varied)
     if out.exists() and not replace:
-        store = _existing(out, configuration, parts, resume=resume)
+        store = _existing(out, configuration, place, resume=resume)
         _delete_read(sources)
         return store
-    out.parent.mkdir(parents=True, exist_ok=True)
-    open_parts(parts, settings, resume=resume, replace=replace)
     jobs = [
         _Job(
             path=source.path,
             weights_from=source.weights_from,
-            folder=parts / source.part_key,
+            folder=place / source.part_key,
             selections=selections_of(source.sample, selection, varied),
             weights=source.columns.raw,
             weight_names=tuple(source.sample.weight_names),
@@ -151,29 +171,37 @@ def process(
         for source in sources
         for first, stop in _ranges(source, settings["part_size"], split=client is not None or workers > 1)
     ]
-    for job in jobs:
-        for folder in job.selections:
-            (job.folder / folder).mkdir(parents=True, exist_ok=True)
     try:
-        run_tasks(
-            read_file,
-            jobs,
-            client=client,
-            workers=workers,
-            title="reading",
-            progress=progress,
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            open_parts(parts, settings, resume=resume, replace=replace)
+            _read(jobs, client=client, workers=workers, progress=progress)
+            with joining(parts):
+                names = selection.observable_names
+                store = assemble(
+                    out, place, sources, setup, names, configuration=configuration, replace=replace, variations=folders
+                )
+                discard_parts(parts)
+    except (TaskError, FileNotFoundError) as error:
+        if out.exists() and not (replace and parts.exists()):  # another run was first, and took the parts away
+            return _existing(out, configuration, place, resume=True)
+        if not isinstance(error, TaskError):
+            raise
+        msg = (
+            f"{error}\nWhat could be read is kept in {parts}: mend what failed (or leave it out) and call again; only "
+            "what is missing is read then."
         )
-    except TaskError as error:
-        msg = f"{error}\nWhat could be read is kept in {parts}: call again to go on from there."
         raise TaskError(msg) from error.__cause__
-    names = selection.observable_names
-    store = assemble(
-        out, parts, sources, setup, names, configuration=configuration, replace=replace, variations=folders
-    )
-    discard_parts(parts)
     _delete_read(sources)
     _log.info("%d events in %s", len(store), out)
     return store
+
+
+def _read(jobs: Sequence[_Job], **running: Any) -> None:
+    for job in jobs:
+        for folder in job.selections:
+            (job.folder / folder).mkdir(parents=True, exist_ok=True)
+    run_tasks(read_file, jobs, title="reading", so_far=_n_committed, **running)
 
 
 def _delete_read(sources: Sequence[Source]) -> None:
@@ -193,14 +221,14 @@ def _ranges(source: Source, part_size: int, *, split: bool) -> list[tuple[int, i
     return [*itertools.pairwise(firsts), (firsts[-1], None)]
 
 
-def _existing(out: Path, configuration: Mapping[str, Any], parts: Path, *, resume: bool) -> EventStore:
+def _existing(out: Path, configuration: Mapping[str, Any], place: Path, *, resume: bool) -> EventStore:
     """Return the store that an earlier call has finished, if it is the one that is asked for."""
     if not resume:
         require_free(out)
     store = EventStore(out)
     there = {"setup": store.attributes["setup"], "selection": store.attributes["selection"]}
     require_same({**there, **store.attributes["configuration"]}, configuration, str(out))
-    discard_parts(parts)  # an earlier call may have been killed while it tidied up
+    discard_left(place)
     return store
 
 
@@ -236,8 +264,18 @@ def read_file(job: _Job) -> None:
     Raises
     ------
     FileFormatError
-        If the file breaks its format or a weight is not finite; parts committed before stand.
+        If the file breaks its format or a weight is not finite. Nothing of it is kept then: what was read before may be
+        wrong, too, where a checksum at the end says so; and the mended file may have the same fingerprint.
     """
+    try:
+        _read_on(job)
+    except FileFormatError:
+        if job.first == 0 and job.stop is None:
+            delete(job.folder)
+        raise
+
+
+def _read_on(job: _Job) -> None:
     done = committed_parts(job.folder, job.first)
     first = job.first + sum(info.n_generated for info in done)
     if done and (done[-1].last or (job.stop is not None and first >= job.stop)):
@@ -264,6 +302,10 @@ def read_file(job: _Job) -> None:
                 return
     # Showers give a running estimate of the cross section, which is best after the last event.
     _commit(job, part, {**(reader.content or {}), "cross_section": reader.info().cross_section})
+
+
+def _n_committed(job: _Job) -> int:
+    return len(committed_parts(job.folder, job.first))
 
 
 def _begin(job: _Job, first_event: int) -> PartBuilder:

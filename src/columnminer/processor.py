@@ -30,7 +30,7 @@ from columnminer.model.systematics import SelectionVariation
 from columnminer.observe.polynomial_histogram import PolynomialHistogram
 from columnminer.store.building import PartBuilder
 from columnminer.store.chunks import Chunk, Chunks, FileTotals, file_identity
-from columnminer.store.parts import committed_part, open_parts, write_part
+from columnminer.store.parts import committed_part, open_parts, parts_under, write_part
 from columnminer.store.samples import Sample
 from columnminer.store.settings import run_settings, selections_of, variation_folders, varied_selections
 from columnminer.store.sources import Source
@@ -59,7 +59,14 @@ _METADATA = ("benchmark", "background", "data", "k_factor", "cross_section", "sy
 
 
 def fileset(samples: Iterable[Sample], tree: str = "Events") -> dict[str, Any]:
-    """Return samples as a fileset of coffea: dataset -> files and metadata, which say all that the samples do."""
+    """Return samples as a fileset of coffea: dataset -> files and metadata, which say all that the samples do.
+
+    Examples
+    --------
+    >>> samples = [cm.Sample("ttH.root", benchmark="sm", name="ttH", cross_section=0.507)]
+    >>> sorted(cm.fileset(samples)["ttH"])
+    ['files', 'metadata']
+    """
     return {
         sample.name: {
             "files": {str(path): tree for path in sample.files},
@@ -198,7 +205,7 @@ class EventProcessor(ProcessorABC):  # type: ignore[misc]
                 raise MissingError(msg)
         selections = selections_of(sample, self.selection, self.varied)
         if self.out is not None:
-            folder = Path(f"{self.out}.parts") / source.part_key
+            folder = parts_under(Path(f"{self.out}.parts"), self.settings) / source.part_key
             for name in selections:
                 (folder / name).mkdir(parents=True, exist_ok=True)
             there = committed_part(folder, start)

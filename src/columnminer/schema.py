@@ -76,6 +76,12 @@ class EventBatch:
     ------
     InputError
         If the arrays do not fit together.
+
+    Examples
+    --------
+    >>> batch = next(iter(cm.open_reader("sm.lhe.gz").batches(size=100)))
+    >>> isinstance(batch, cm.EventBatch), len(batch), batch.weight_names[:3]
+    (True, 100, ('nominal', 'sm', 'c_ll_plus'))
     """
 
     events: ak.Array

@@ -58,6 +58,13 @@ def write_lhe(
         If something that the format needs is missing, or the weights change from batch to batch.
     OutputExistsError
         If the file exists and is not to be replaced.
+
+    Examples
+    --------
+    >>> generator = cm.DrellYan()
+    >>> cm.write_lhe("copy.lhe.gz", generator.generate(100, seed=1), generator.info())
+    >>> len(next(iter(cm.open_reader("copy.lhe.gz").batches())))
+    100
     """
     target = Path(path)
     if target.exists() and not replace:

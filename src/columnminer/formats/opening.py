@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from columnminer.formats.reader import Reader
 
-__all__ = ["open_reader"]
+__all__ = ["open_reader", "reader_for"]
 
 
 def open_reader(
@@ -60,11 +60,19 @@ def open_reader(
         If the file cannot be opened.
     UnknownNameError
         If readers of this format have no such option.
+
+    Examples
+    --------
+    >>> reader = cm.open_reader("sm.lhe.gz")
+    >>> reader.info().weight_names
+    ('nominal', 'sm', 'c_ll_plus', 'c_ll_minus', 'c_lr_plus', 'c_lr_minus', 'c_ll_c_lr')
+    >>> sum(len(batch) for batch in reader.batches(size=1000))
+    20000
     """
     if weights_from is not None:
         events = open_reader(path, digest=digest, weights=(NOMINAL,), **options)
         return BorrowedWeights(events, open_reader(weights_from, weight_names=weight_names))
-    reader = _reader_of(str(path))
+    reader = reader_for(path)
     takes = inspect.signature(reader).parameters
     known = [name for name in takes if name not in {"path", "digest", "weights", "weight_names"}]
     for name in options:
@@ -77,8 +85,17 @@ def open_reader(
     return made
 
 
-def _reader_of(path: str) -> type[Any]:
-    """Return what reads the format of a file."""
+def reader_for(file: str | PathLike[str]) -> type[Any]:
+    """Return what reads the format of a file.
+
+    Raises
+    ------
+    FileFormatError
+        If the file has no format that is known here.
+    InputError
+        If the file cannot be opened.
+    """
+    path = str(file)
     with Window(path) as window:
         window.advance(0)
         start = window.bytes()
@@ -87,8 +104,8 @@ def _reader_of(path: str) -> type[Any]:
     if HEPMC_START.search(start):
         return HepMCReader
     if start.startswith(MAGIC):
-        with opened(path) as file:
-            trees = tree_names(file)
+        with opened(path) as root:
+            trees = tree_names(root)
         if DELPHES_TREE in trees:
             return DelphesReader
         if "Events" in trees:
@@ -96,5 +113,6 @@ def _reader_of(path: str) -> type[Any]:
         held = ", ".join(trees) or "nothing"
         msg = f"{path}: a ROOT file without a tree of events that is known (NanoAOD: Events; Delphes: Delphes): {held}"
         raise FileFormatError(msg)
-    msg = f"{path}: no event file of a known format (LHE, HepMC, Delphes, NanoAOD); it begins with {start[:30]!r}"
+    begins = f"it begins with {start[:30]!r}" if start else "it is empty"
+    msg = f"{path}: no event file of a known format (LHE, HepMC, Delphes, NanoAOD); {begins}"
     raise FileFormatError(msg)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from columnminer.schema import EventBatch
 
-__all__ = ["MAGIC", "open_root", "opened", "readable", "reading", "tree_names"]
+__all__ = ["MAGIC", "is_lazy", "open_root", "opened", "readable", "reading", "reading_column", "tree_names"]
 
 MAGIC = b"root"
 """First bytes of a ROOT file."""
@@ -100,6 +100,29 @@ def _translated(source: str, start: int | None, stop: int | None, further: Any =
         raise FileFormatError(msg) from error
 
 
+def is_lazy(array: Any) -> bool:
+    """Whether columns of these awkward events, or of a part of them, are read from a ROOT file when they are used."""
+    return "@events_factory" in array.attrs
+
+
+@contextmanager
+def reading_column(array: Any, what: str) -> Iterator[None]:
+    """Do as `readable` while a column of lazy events is used by awkward and nobody else.
+
+    Then whatever is raised is about the file: offsets that lead beyond their content are IndexErrors or TypeErrors.
+
+    Raises
+    ------
+    FileFormatError
+        If the column is damaged; begins with `what`.
+    """
+    if is_lazy(array):
+        with readable(what):
+            yield
+    else:
+        yield
+
+
 @contextmanager
 def reading(batch: EventBatch) -> Iterator[None]:
     """Do as `readable` if the columns of the batch are read from a ROOT file when they are used.
@@ -111,7 +134,7 @@ def reading(batch: EventBatch) -> Iterator[None]:
     FileFormatError
         If a column that is used inside the block is damaged.
     """
-    if "@events_factory" in batch.events.attrs:
+    if is_lazy(batch.events):
         with _translated(batch.source, batch.first_event, batch.first_event + len(batch)):
             yield
     else:

@@ -61,6 +61,11 @@ class Sample:
     ------
     InputError
         If these contradict each other.
+
+    Examples
+    --------
+    >>> signal = cm.Sample("sm.lhe.gz", benchmark="sm", k_factor=1.2)
+    >>> background = cm.Sample(["qcd_1.lhe.gz", "qcd_2.lhe.gz"], background=True, name="qcd")
     """
 
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]

@@ -87,10 +87,13 @@ class DrellYan(QuadraticLikelihood):
 
     Examples
     --------
-    >>> process = DrellYan(mass_range=(500.0, 2000.0))
+    >>> process = cm.DrellYan(mass_range=(500.0, 2000.0))
     >>> batch = process.generate(1000, "sm", seed=1)
     >>> batch.weights.shape  # nominal and six benchmarks
     (1000, 7)
+    >>> x = [[800.0, 0.5, 0.3]]  # mass [GeV], rapidity, cosine: the log likelihood ratio to the standard model is known
+    >>> process.log_ratio(x, [0.03, 0.0]).round(3)
+    array([0.003])
     """
 
     process: Literal["pp", "ee"] = "pp"

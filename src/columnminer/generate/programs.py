@@ -10,8 +10,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from columnminer.bars import bar
 from columnminer.errors import GeneratorError
 
 if TYPE_CHECKING:
@@ -142,17 +141,15 @@ def _alive(group: int) -> bool:
 @contextlib.contextmanager
 def _display(what: str, *, visible: bool) -> Iterator[Callable[[str], None]]:
     """Yield a function that shows how far the program is."""
-    console = Console(stderr=True)
-    if visible and console.is_terminal:
-        with console.status(what) as status:
-            yield lambda text: status.update(f"{what}: {text}")
-        return
     last_line = -LOG_INTERVAL
+    with bar(what) if visible else contextlib.nullcontext() as move:
 
-    def show(text: str) -> None:
-        nonlocal last_line
-        if visible and time.monotonic() - last_line > LOG_INTERVAL:
-            last_line = time.monotonic()
-            _log.info("%s: %s", what, text)
+        def show(text: str) -> None:
+            nonlocal last_line
+            if move is not None:
+                move(0, text)
+            elif visible and time.monotonic() - last_line > LOG_INTERVAL:
+                last_line = time.monotonic()
+                _log.info("%s: %s", what, text)
 
-    yield show
+        yield show

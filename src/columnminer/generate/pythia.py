@@ -87,6 +87,10 @@ class PythiaReader:
         If a setting is none, or is not for the user to set.
     MissingError
         If Pythia is not installed.
+
+    Examples
+    --------
+    >>> reader = cm.PythiaReader("signal_sm.lhe.gz", {"PartonLevel:MPI": False})
     """
 
     def __init__(

@@ -100,6 +100,10 @@ def shower(
         If there is a file of other events or settings, and it is not to be replaced.
     TaskError
         If files could not be showered, with the reason for each, after all others are done.
+
+    Examples
+    --------
+    >>> showered = cm.shower([cm.Sample("signal_sm.lhe.gz", benchmark="sm")], "showered")
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

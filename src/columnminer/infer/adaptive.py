@@ -71,6 +71,13 @@ class AdaptiveHistograms:
         If the bins do not fit what is binned.
     UnknownNameError
         If the store lacks an observable, or a score a component.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> mass = cm.AdaptiveHistograms(store, "m_ll", bins=8)
+    >>> mass.log_ratio([[600.0], [1200.0]], [0.05, 0.0], pairing="grid", names=["m_ll"]).shape
+    (1, 2)
     """
 
     def __init__(

@@ -45,6 +45,9 @@ _FIELDS = {
 }
 """alea's names of properties of a parameter, and ours."""
 
+PARAMETER_KEYS = (*_FIELDS, "uncertainty", "relative_uncertainty", "conditioning_parameter_name")
+"""What a model file may say of a parameter."""
+
 
 class AleaModel(TemplateModel):
     """A model that was read from alea's YAML; made by `load_alea`.
@@ -83,6 +86,12 @@ def load_alea(
         where.
     UnknownNameError
         If a nominal value is given for a parameter that the model does not have.
+
+    Examples
+    --------
+    >>> model = cm.load_alea("search.yaml")
+    >>> {name: round(float(n), 1) for name, n in model.expectation_values().items()}
+    {'background': 254.5, 'signal': 3.6}
     """
     document = read_document(source)
     nominal = _nominal(document, nominal_values)
@@ -158,7 +167,7 @@ def _parameter(document: Document, name: str, nominal: Mapping[str, Any]) -> Par
         document.parameters[name],
         where,
         required=(),
-        optional=(*_FIELDS, "uncertainty", "relative_uncertainty", "conditioning_parameter_name"),
+        optional=PARAMETER_KEYS,
     )
     with placed(where):
         on = keys.pop("conditioning_parameter_name", None)

@@ -36,14 +36,14 @@ SOURCES = {
 }
 """Classes of sources that a document may name, and what they are here."""
 
-_LIKELIHOODS = {
+LIKELIHOODS = {
     f"{module}.{name}": name == "BinnedLogLikelihood"
     for module in ("blueice.likelihood", "blueice")
     for name in ("BinnedLogLikelihood", "UnbinnedLogLikelihood")
 }
 """Classes of likelihoods, and whether they are binned."""
 
-_SHAPE_KEYS = (
+SHAPE_KEYS = (
     *("histname", "histnames", "template_filename", "template_filenames", "templatename", "templatenames"),
     *("named_parameters", "weight_names", "spectrum_name", "spectrum_axis", "histogram_scale_factor"),
     *("in_events_per_bin", "normalise_template", "convert_to_uniform", "log10_bins", "slice_args"),
@@ -54,19 +54,20 @@ _SHAPE_KEYS = (
 )
 """Options of sources; in a term they hold for all its sources."""
 
-_WITHOUT_EFFECT = (
+WITHOUT_EFFECT = (
     *("label", "color", "cache_dir", "task_dir", "force_recalculation", "never_save_to_cache", "delay_pdf_computation"),
     *("dont_hash_settings", "extra_dont_hash_settings", "cache_attributes", "data_dirs", "n_cores"),
     *("pdf_sampling_multiplier", "pdf_sampling_batch_size"),
 )
 """Options that say how alea caches and draws; they change no number."""
 
-_TERM_KEYS = (
+TERM_KEYS = (
     *("default_source_class", "livetime_parameter", "fiducial_mass_parameter", "source_wise_interpolation"),
     "likelihood_config",
 )
-_TERM_LIKELIHOOD = ("morpher", "morpher_config", "outlier_likelihood", "unphysical_behaviour")
-_MODEL_OPTIONS = (
+TERM_REQUIRED = ("name", "likelihood_type", "analysis_space", "sources")
+TERM_LIKELIHOOD = ("morpher", "morpher_config", "outlier_likelihood", "unphysical_behaviour")
+MODEL_OPTIONS = (
     *("confidence_level", "confidence_interval_kind", "confidence_interval_root_find", "asymptotic_dof"),
     "fit_strategy",
 )
@@ -160,7 +161,7 @@ def _document(content: Any, where: str, folder: Path) -> Document:
         content,
         where,
         required=("parameter_definition", "likelihood_config"),
-        optional=(*_MODEL_OPTIONS, "description"),
+        optional=(*MODEL_OPTIONS, "description"),
     )
     definition = keys["parameter_definition"]
     if isinstance(definition, list):
@@ -189,7 +190,7 @@ def _document(content: Any, where: str, folder: Path) -> Document:
         terms,
         tuple(folder / text(f, f"{here}.template_folder") for f in folders),
         _weights(config.get("likelihood_weights"), len(terms) + 1, f"{here}.likelihood_weights"),
-        {name: keys[name] for name in _MODEL_OPTIONS if name in keys},
+        {name: keys[name] for name in MODEL_OPTIONS if name in keys},
     )
 
 
@@ -207,14 +208,14 @@ def _term(document: Any, where: str, parameters: Mapping[str, Any]) -> TermOptio
     keys = entries(
         document,
         where,
-        required=("name", "likelihood_type", "analysis_space", "sources"),
-        optional=(*_TERM_KEYS, *_SHAPE_KEYS, *_WITHOUT_EFFECT, *_own_words(document), *parameters),
+        required=TERM_REQUIRED,
+        optional=(*TERM_KEYS, *SHAPE_KEYS, *WITHOUT_EFFECT, *_own_words(document), *parameters),
     )
     name = text(keys["name"], f"{where}.name")
     where = f"{where} ({name})"
-    binned = _LIKELIHOODS[choice(keys["likelihood_type"], _LIKELIHOODS, f"{where}.likelihood_type")]
+    binned = LIKELIHOODS[choice(keys["likelihood_type"], LIKELIHOODS, f"{where}.likelihood_type")]
     config = entries(
-        keys.get("likelihood_config") or {}, f"{where}.likelihood_config", required=(), optional=_TERM_LIKELIHOOD
+        keys.get("likelihood_config") or {}, f"{where}.likelihood_config", required=(), optional=TERM_LIKELIHOOD
     )
     morpher = choice(
         config.get("morpher", "GridInterpolator"), ("GridInterpolator", "IndexMorpher"), f"{where}.morpher"
@@ -224,9 +225,7 @@ def _term(document: Any, where: str, parameters: Mapping[str, Any]) -> TermOptio
         msg = f"{where}: source_wise_interpolation is neither for binned likelihoods nor for the IndexMorpher"
         raise FileFormatError(msg)
     default = keys.get("default_source_class")
-    shared = {
-        key: value for key, value in keys.items() if key not in {*_TERM_KEYS, "name", "sources", "analysis_space"}
-    }
+    shared = {key: value for key, value in keys.items() if key not in {*TERM_KEYS, "name", "sources", "analysis_space"}}
     listed = items(keys["sources"], f"{where}.sources")
     sources = tuple(_source(s, f"{where}.sources[{i}]", default, shared, parameters) for i, s in enumerate(listed))
     unique([source.name for source in sources], f"{where}.sources")
@@ -250,7 +249,7 @@ def _source(
         document,
         where,
         required=("name", "parameters"),
-        optional=("class", *_SHAPE_KEYS, *_WITHOUT_EFFECT, *_own_words(shared), *_own_words(document), *parameters),
+        optional=("class", *SHAPE_KEYS, *WITHOUT_EFFECT, *_own_words(shared), *_own_words(document), *parameters),
     )
     name = text(keys["name"], f"{where}.name")
     where = f"{where} ({name})"

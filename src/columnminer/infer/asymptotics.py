@@ -156,6 +156,12 @@ def cls_limit(
         If level or test statistic make no sense, or no signal lies beyond the fit limits.
     MissingError
         If there are no data, or they cannot be fitted.
+
+    Examples
+    --------
+    >>> limit = cm.cls_limit(cm.PyhfLikelihood.from_workspace("counting.json"), "mu")
+    >>> round(limit.observed, 2)
+    3.16
     """
     if not 0.0 < level < 1.0:
         msg = f"the confidence level must lie between 0 and 1, not at {level}"
@@ -196,6 +202,12 @@ def cls_values(
     ------
     UnknownNameError, InputError, MissingError
         As `cls_limit`.
+
+    Examples
+    --------
+    >>> found = cm.cls_values(cm.PyhfLikelihood.from_workspace("counting.json"), "mu", [0.5, 1.0, 2.0])
+    >>> bool(found.cls[0] > found.cls[2])  # the larger the signal, the less likely are the data
+    True
     """
     test = _AsymptoticTest(
         likelihood, name, test_statistic=test_statistic, no_signal=no_signal, start=start, fit_options=fit_options
@@ -231,6 +243,12 @@ def discovery(
     ------
     UnknownNameError, InputError, MissingError
         As `cls_limit`.
+
+    Examples
+    --------
+    >>> found = cm.discovery(cm.PyhfLikelihood.from_workspace("counting.json"), "mu")
+    >>> round(found.significance, 2)
+    2.01
     """
     fits = _bounded_fits(likelihood, name, no_signal, start, fit_options)
     q0 = fits.statistic(no_signal)

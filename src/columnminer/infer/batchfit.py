@@ -133,6 +133,14 @@ def fit_batch(
         If the numbers of data sets, starts and fixed values differ, or a limit makes no sense.
     MissingError
         If there are no data.
+
+    Examples
+    --------
+    >>> model = cm.load_alea("search.yaml")
+    >>> toys = model.simulate_many(1, range(20))
+    >>> best = cm.fit_batch(model, toys)
+    >>> best.by_name["signal_rate_multiplier"].shape, bool(best.converged.all())
+    ((20,), True)
     """
     given = likelihood.data if data is None else likelihood.as_data(data)
     fitter = BatchFitter(
@@ -191,6 +199,13 @@ def signal_estimate(
     ------
     UnknownNameError, InputError, MissingError
         See `fit_batch`.
+
+    Examples
+    --------
+    >>> model = cm.load_alea("search.yaml")
+    >>> toys = model.simulate_many(1, range(20))
+    >>> cm.signal_estimate(model, "signal_rate_multiplier", toys).shape  # of all parameters, to start fits from
+    (20, 7)
     """
     check_names([name, *fixed], likelihood)
     if name not in free_names(likelihood, fixed):

@@ -131,6 +131,14 @@ def interval_batch(
     ------
     UnknownNameError, InputError, MissingError
         As `confidence_interval`.
+
+    Examples
+    --------
+    >>> model = cm.load_alea("search.yaml")
+    >>> toys = model.simulate_many(1, range(20))
+    >>> intervals = cm.interval_batch(model, "signal_rate_multiplier", toys, level=0.9)
+    >>> bool((intervals.lower <= intervals.upper).all())
+    True
     """
     check_question(level, kind)
     threshold = asymptotic_threshold(level, kind, dof) if threshold is None else threshold

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Axis", "BinSpec", "Bins", "quantile_edges", "split_bins"]
+__all__ = ["Axis", "BinSpec", "Bins", "even_edges", "quantile_edges", "split_bins"]
 
 BinSpec: TypeAlias = "int | ArrayLike | Sequence[int | ArrayLike] | Mapping[str, int | ArrayLike] | None"
 """Bins along one or several axes; see `split_bins`."""
@@ -163,3 +163,16 @@ def quantile_edges(values: NDArray[np.float64], weights: NDArray[np.float64], n_
     cumulative = np.maximum.accumulate(np.cumsum(weights[order]) - 0.5 * weights[order])
     wanted = np.linspace(0.0, 1.0, n_bins + 1)[1:-1] * weights.sum()
     return np.unique(np.interp(wanted, cumulative, values[order]))
+
+
+def even_edges(values: NDArray[np.float64], n_bins: int) -> NDArray[np.float64]:
+    """Return edges (n_bins + 1,) of equal width over the middle 99.6 % of `values`; for few integers, one bin each."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return np.array([0.0, 1.0])
+    low, high = np.quantile(values, [0.002, 0.998])
+    if (values == np.round(values)).all() and high - low <= 2 * n_bins:  # counts and charges
+        return np.asarray(np.arange(np.floor(low), np.ceil(high) + 2) - 0.5)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    return np.linspace(low, high, n_bins + 1)

@@ -213,7 +213,7 @@ class AncillaryMeasurements(Likelihood):
         return self.names
 
     def as_data(self, data: Any) -> NDArray[np.float64]:
-        """Return the measured values, [..., n].
+        """Return the measured values, [..., n]; a table of one row, as alea keeps them, is one set of values.
 
         Raises
         ------
@@ -221,7 +221,7 @@ class AncillaryMeasurements(Likelihood):
             If values of parameters are missing, not finite, or too many.
         """
         if isinstance(data, np.ndarray) and data.dtype.names is not None:
-            data = {name: data[name][0] if data.shape == (1,) else data[name] for name in data.dtype.names}
+            data = {name: data[name] for name in data.dtype.names}
         if isinstance(data, Mapping):
             for name in data:
                 if name not in self.names:
@@ -233,7 +233,8 @@ class AncillaryMeasurements(Likelihood):
             if missing:
                 msg = f"ancillary measurements: there is none of {', '.join(map(repr, missing))}"
                 raise InputError(msg)
-            columns = np.broadcast_arrays(*(np.asarray(data[name], dtype=np.float64) for name in self.names))
+            given = [np.asarray(data[name], dtype=np.float64) for name in self.names]
+            columns = np.broadcast_arrays(*(column[0] if column.shape == (1,) else column for column in given))
             data = np.stack(columns, axis=-1) if columns else np.zeros(0)
         values = np.asarray(data, dtype=np.float64)
         if values.shape[-1:] != (len(self.names),) or not np.isfinite(values).all():

@@ -10,7 +10,6 @@ bins for that of a histogram, and has one term for the rate (arXiv:1805.00020, s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -22,6 +21,7 @@ from columnminer.infer.events import Events, StoredEvents
 from columnminer.infer.moments import BinMoments, information_of
 from columnminer.infer.morphed import choose_bins, fill
 from columnminer.infer.rate import checked_luminosity
+from columnminer.infer.slices import BinnedRates, InformationSlices
 from columnminer.infer.summary import Summary
 from columnminer.learn.fisher import ScoreMoments, member_scores
 from columnminer.learn.information import Information
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from columnminer.infer.bins import Axis, BinSpec
+    from columnminer.infer.bins import BinSpec
     from columnminer.infer.estimates import RatioLike, ScoreLike
     from columnminer.infer.events import Partition
     from columnminer.infer.moments import Array, Extras
@@ -49,63 +49,6 @@ Scores: TypeAlias = "Callable[[Array], Array]"
 
 Sampled: TypeAlias = "Samples | SampleStore | Events | ArrayLike"
 """Events drawn at the point; an array has the columns of the store's observables."""
-
-
-@dataclass(frozen=True)
-class BinnedRates:
-    """Cross sections and their gradients in bins.
-
-    Attributes
-    ----------
-    axes : tuple of Axis
-        Edges; under- and overflow are bins beside them.
-    cross_section : numpy.ndarray
-        ``(*shape)`` [pb].
-    error : numpy.ndarray
-        ``(*shape)`` statistical error of it [pb].
-    gradient : numpy.ndarray
-        ``(n_par, *shape)`` [pb per unit of the parameter].
-    covariance : numpy.ndarray
-        ``(1 + n_par, 1 + n_par, *shape)`` statistical covariance of cross section and gradient in each bin.
-    parameter_names : tuple of str
-        Directions of the gradient.
-    """
-
-    axes: tuple[Axis, ...]
-    cross_section: Array
-    error: Array
-    gradient: Array
-    covariance: Array
-    parameter_names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class InformationSlices:
-    """How the information is distributed over slices of observables.
-
-    Attributes
-    ----------
-    axes : tuple of Axis
-        Edges; under- and overflow are slices beside them.
-    cross_section : numpy.ndarray
-        (n_slices,) [pb], flat.
-    rate : numpy.ndarray
-        (n_slices, n_par, n_par) information in the number of events of each slice.
-    full : numpy.ndarray
-        (n_slices, n_par, n_par) information in all that is known of the events of each slice; sums to the total.
-    rate_covariance, full_covariance : numpy.ndarray
-        (n_slices, n_par, n_par, n_par, n_par) of the entries in each slice, from the finite number of events.
-    parameter_names : tuple of str
-        Rows and columns.
-    """
-
-    axes: tuple[Axis, ...]
-    cross_section: Array
-    rate: Array
-    full: Array
-    rate_covariance: Array
-    full_covariance: Array
-    parameter_names: tuple[str, ...]
 
 
 class FisherInformation:
@@ -132,6 +75,15 @@ class FisherInformation:
         If the luminosity is not positive.
     UnknownNameError
         If a cut or an efficiency names something that is not an observable.
+
+    Examples
+    --------
+    >>> fisher = cm.FisherInformation(cm.EventStore("events.zarr"), luminosity=3000.0)
+    >>> everything, mass = fisher.truth("sm"), fisher.histogram("sm", "m_ll", bins=10)
+    >>> everything.parameter_names
+    ('c_ll', 'c_lr')
+    >>> bool(mass.information[0, 0] < everything.information[0, 0])
+    True
     """
 
     def __init__(

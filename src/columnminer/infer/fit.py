@@ -105,6 +105,12 @@ def fit(
         If a name is not a parameter.
     InputError
         If an option or a limit makes no sense, or there are several data sets.
+
+    Examples
+    --------
+    >>> best = cm.fit(cm.PyhfLikelihood.from_workspace("counting.json"))
+    >>> round(best.by_name["mu"], 1)
+    1.7
     """
     free = likelihood.fix(**fixed) if fixed else likelihood
     if fixed and isinstance(start, Mapping):

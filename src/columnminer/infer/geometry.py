@@ -156,6 +156,13 @@ def geodesics(
     -----
     ColumnMinerWarning
         If the metric is not known all along a geodesic, so that it ends before its length or the bounds.
+
+    Examples
+    --------
+    >>> flat = cm.Metric.from_expressions([["400", "0"], ["0", "100"]], ["a", "b"])
+    >>> lines = cm.geodesics(flat, [0.0, 0.0], end=[0.1, 0.0])
+    >>> float(lines.length[0].round(6))  # standard deviations
+    2.0
     """
     _check(tolerance, n_points, n_rays)
     origin = _vector(start, metric, "start")
@@ -250,6 +257,13 @@ def distance_contours(
     -----
     ColumnMinerWarning
         If some points cannot be reached. Their distance and p value are NaN.
+
+    Examples
+    --------
+    >>> flat = cm.Metric.from_expressions([["400", "0"], ["0", "100"]], ["a", "b"])
+    >>> distances = cm.distance_contours(flat, [0.0, 0.0], cm.Grid([(-0.2, 0.2, 5), (-0.2, 0.2, 5)]))
+    >>> round(float(distances.distance.max()), 4)  # of the corner: sqrt(400 * 0.2**2 + 100 * 0.2**2)
+    4.4721
     """
     _check(tolerance, 2, n_rays)
     origin = _vector(theta0, metric, "theta0")

@@ -33,6 +33,12 @@ class Grid:
     ------
     InputError
         If a range is not increasing, or has fewer than two points.
+
+    Examples
+    --------
+    >>> grid = cm.Grid([(-0.05, 0.05, 3), (-0.02, 0.02, 5)])
+    >>> grid.points.shape
+    (15, 2)
     """
 
     ranges: Sequence[tuple[float, float, int]]

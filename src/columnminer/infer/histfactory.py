@@ -94,6 +94,13 @@ def to_workspace(
         is called "mu" at fixed theta; if an uncertainty of templates has no yields to be relative to.
     MissingError
         If there is no morphing, for a polynomial.
+
+    Examples
+    --------
+    >>> histogram = cm.HistogramLikelihood.from_store(cm.EventStore("events.zarr"), "m_ll", 3000.0, bins=8)
+    >>> workspace = cm.to_workspace(histogram, {"c_ll": 0.0, "c_lr": 0.0})
+    >>> sorted(workspace)
+    ['channels', 'measurements', 'observations', 'version']
     """
     choice(dependence, ("fixed", "linear", "polynomial"), "dependence")
     if not isinstance(likelihood, HistogramLikelihood):
@@ -144,6 +151,11 @@ def write_workspace(path: str | Path, workspace: Mapping[str, Any], *, replace: 
     ------
     OutputExistsError
         If the file is there and may not be replaced.
+
+    Examples
+    --------
+    >>> histogram = cm.HistogramLikelihood.from_store(cm.EventStore("events.zarr"), "m_ll", 3000.0, bins=8)
+    >>> cm.write_workspace("workspace.json", cm.to_workspace(histogram, [0.0, 0.0]))
     """
     require_free(Path(path), replace=replace)
     Path(path).parent.mkdir(parents=True, exist_ok=True)

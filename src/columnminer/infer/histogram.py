@@ -73,6 +73,14 @@ class HistogramLikelihood(Likelihood):
         If templates and rate have different parameters.
     MissingError
         If the template statistics count, and the templates have no sums of squared weights.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> likelihood = cm.HistogramLikelihood.from_store(store, "m_ll", 3000.0, bins=8)
+    >>> observed = likelihood.with_data(likelihood.simulate(seed=1, c_ll=0.0, c_lr=0.0))
+    >>> observed.log_likelihood([[0.0, 0.0], [0.05, 0.05]]).shape
+    (2,)
     """
 
     def __init__(

@@ -173,6 +173,12 @@ def confidence_interval(
     -----
     ColumnMinerWarning
         If the interval is empty as the best fit lies outside the `interval_bounds` of the parameter.
+
+    Examples
+    --------
+    >>> interval = cm.confidence_interval(cm.PyhfLikelihood.from_workspace("counting.json"), "mu", level=0.9)
+    >>> round(interval.lower, 2), round(interval.upper, 2)
+    (0.32, 3.14)
     """
     check_question(level, kind)
     if roots not in {"nearest", "extremal"}:

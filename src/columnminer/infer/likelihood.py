@@ -42,6 +42,15 @@ class Likelihood(ABC):
     ----------
     parameters
         In the order of the last axis of ``params``; their names are distinct.
+
+    Examples
+    --------
+    >>> likelihood = cm.PyhfLikelihood.from_workspace("counting.json")
+    >>> isinstance(likelihood, cm.Likelihood), "mu" in likelihood.names
+    (True, True)
+    >>> toy = likelihood.simulate(seed=1, mu=1.0)
+    >>> likelihood.with_data(toy).log_likelihood(mu=[0.0, 1.0, 2.0]).shape
+    (3,)
     """
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from columnminer.errors import InputError
+from columnminer.errors import InputError, UnknownNameError, did_you_mean
 from columnminer.infer.adaptive import AdaptiveHistograms
 from columnminer.infer.estimates import gives_ratio
 from columnminer.infer.events import AsimovEvents, Dataset, Events, RecordedEvents, Rescaled, StoredEvents
@@ -17,7 +17,9 @@ from columnminer.infer.likelihood import Likelihood
 from columnminer.infer.neural import NeuralLikelihood
 from columnminer.infer.rate import RateLikelihood
 from columnminer.infer.scan import Limits, scan
+from columnminer.sample.samples import Samples
 from columnminer.store.eventstore import EventStore
+from columnminer.store.samplestore import SampleStore
 from columnminer.streams import Seed, seed_sequence
 
 if TYPE_CHECKING:
@@ -118,6 +120,16 @@ def expected_limits(
     ------
     InputError, UnknownNameError, MissingError
         If these do not fit together; the message says what.
+
+    Examples
+    --------
+    >>> store, alices = cm.EventStore("events.zarr"), cm.load_estimator("alices")
+    >>> grid = cm.Grid([(-0.05, 0.05, 5), (-0.05, 0.05, 5)])
+    >>> neural = cm.expected_limits(store, alices, "sm", grid, luminosity=3000.0)
+    >>> histogram = cm.expected_limits(store, "m_ll", "sm", grid, luminosity=3000.0, bins=8)
+    >>> rate = cm.expected_limits(store, "rate", "sm", grid, luminosity=3000.0)
+    >>> rate.p_value.shape
+    (25,)
     """
     if isinstance(what, Likelihood):
         return scan(what.with_data(what.asimov(theta_true)), _points(grid, None), dof=dof)
@@ -192,8 +204,9 @@ def observed_limits(
     template_statistics, n_sampled, dof
         As for `expected_limits`.
     data
-        Observed events: observables (n, n_obs) in the order of the store, a store of recorded events, a `Dataset`, or
-        what else the likelihood takes: counts in bins, a number of events.
+        Observed events: observables (n, n_obs) in the order of the store, a store of recorded events, what
+        `sample_test` has drawn at one point, a `Dataset`, or what else the likelihood takes: counts in bins, a number
+        of events.
     n_observed
         Rescale the data to this number of events (after cuts): what more data of the same kind would say.
     template_partition, cuts, efficiencies, nuisances, seed
@@ -203,6 +216,15 @@ def observed_limits(
     ------
     InputError, UnknownNameError, MissingError
         If these do not fit together; the message says what.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> data = cm.sample_test(store, "sm", 300)
+    >>> grid = cm.Grid([(-0.05, 0.05, 5), (-0.05, 0.05, 5)])
+    >>> limits = cm.observed_limits(store, cm.load_estimator("alices"), data.x, grid, luminosity=3000.0)
+    >>> limits.best_fit.shape
+    (2,)
     """
     if isinstance(what, Likelihood):
         likelihood: Likelihood = what
@@ -334,6 +356,8 @@ def _observed(data: Any, store: EventStore | None, n_observed: float | None, lik
             msg = f"{data.path} holds simulated events, not data; process recorded ones with Sample(..., data=True)"
             raise InputError(msg)
         data = RecordedEvents(data)
+    elif isinstance(data, Samples | SampleStore):
+        data = _drawn(Samples.of(data), store, likelihood)
     elif store is not None and np.ndim(data) == 2 and np.shape(data)[1] == len(store.observable_names):
         data = Events(np.asarray(data, dtype=np.float64), store.observable_names)
     if n_observed is None:
@@ -345,6 +369,25 @@ def _observed(data: Any, store: EventStore | None, n_observed: float | None, lik
         raise InputError(msg)
     counts = np.asarray(likelihood.as_data(data))
     return counts * (n_observed / _count(counts))
+
+
+def _drawn(samples: Samples, store: EventStore | None, likelihood: Likelihood) -> Events:
+    """Return samples as one pseudo-experiment; refuse those that are none, lack an observable, or were trained on."""
+    if samples.y is not None or (samples.theta0 is not None and (samples.theta0 != samples.theta0[:1]).any()):
+        msg = (
+            "these samples were drawn at several points, but data have one truth: take those of columnminer.sample_test"
+        )
+        raise InputError(msg)
+    if store is not None:
+        for name in store.observable_names:
+            if name not in samples.feature_names:
+                msg = f"the samples lack the observable {name!r} of {store.path}."
+                raise UnknownNameError(msg + did_you_mean(name, samples.feature_names))
+        check = getattr(getattr(likelihood, "estimator", None), "check_store", None)
+        if check is not None and store.hash == samples.store_hash:
+            check(store, samples.partition)
+    weights = None if samples.weights is None else np.asarray(samples.weights, dtype=np.float64)
+    return Events(np.asarray(samples.x, dtype=np.float64), samples.feature_names, weights)
 
 
 def _count(counts: NDArray[np.float64]) -> float:

@@ -59,6 +59,13 @@ class Metric:
         Length over which the metric changes, for each parameter; only for differences.
     bounds
         (n_par, 2) box outside which nothing is known, if there is one.
+
+    Examples
+    --------
+    >>> sphere = cm.Metric.from_expressions([["1", "0"], ["0", "sin(a)**2"]], ["a", "b"])
+    >>> sphere([[np.pi / 2, 0.0]])
+    array([[[1., 0.],
+            [0., 1.]]])
     """
 
     def __init__(

@@ -124,6 +124,11 @@ class FitResult:
     fixed: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def correlation(self) -> NDArray[np.float64]:
+        """(n_par, n_par) covariance over the product of the errors."""
+        return self.covariance / np.outer(self.errors, self.errors)
+
+    @property
     def errors(self) -> NDArray[np.float64]:
         """(n_par,) standard errors from the covariance."""
         return np.asarray(np.sqrt(np.diag(self.covariance)))

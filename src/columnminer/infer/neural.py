@@ -68,6 +68,14 @@ class NeuralLikelihood(Likelihood):
     -----
     CheckWarning
         If the estimator was learned, and not checked since, or failed checks.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> likelihood = cm.NeuralLikelihood.from_store(store, cm.load_estimator("alices"), luminosity=3000.0)
+    >>> observed = likelihood.with_data(likelihood.simulate(1, c_ll=0.0, c_lr=0.0))
+    >>> observed.log_likelihood(c_ll=[-0.02, 0.0, 0.02], c_lr=0.0).shape
+    (3,)
     """
 
     def __init__(

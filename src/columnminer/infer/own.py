@@ -55,12 +55,15 @@ class StatisticalModel(Likelihood):
 
     Examples
     --------
-    >>> class Counting(StatisticalModel):
+    >>> class Counting(cm.StatisticalModel):
     ...     def _log_likelihood(self, data, *, mu):
     ...         return data * np.log(mu + 3.0) - mu - 3.0
     ...
     ...     def _simulate(self, rng, *, mu):
     ...         return rng.poisson(mu + 3.0)
+    >>> model = Counting([cm.Parameter("mu", 1.0, fit_limits=(0, None))])
+    >>> round(cm.fit(model.with_data(8)).by_name["mu"], 3)
+    5.0
     """
 
     vectorised: ClassVar[bool] = False

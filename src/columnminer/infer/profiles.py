@@ -106,6 +106,13 @@ def profile(
         If the values do not fit the parameters.
     MissingError
         If there are no data, or the best fit does not converge.
+
+    Examples
+    --------
+    >>> model = cm.PyhfLikelihood.from_workspace("counting.json")
+    >>> curve = cm.profile(model, "mu", [[0.0], [1.0], [2.0]])
+    >>> curve.log_likelihood.shape
+    (3,)
     """
     names = (names,) if isinstance(names, str) else tuple(names)
     points = _points(names, values)
@@ -159,6 +166,13 @@ def project(
     ------
     UnknownNameError, InputError, MissingError
         As `profile`.
+
+    Examples
+    --------
+    >>> model = cm.PyhfLikelihood.from_workspace("counting.json")
+    >>> curve = cm.project(model, "mu", [[0.0], [1.0], [2.0]])
+    >>> curve.log_likelihood.shape
+    (3,)
     """
     names = (names,) if isinstance(names, str) else tuple(names)
     points = _points(names, values)

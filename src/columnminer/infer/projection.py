@@ -51,6 +51,13 @@ class ScoreProjection(AdaptiveHistograms):
     InputError
         If the estimator knows other parameters than the store, a number of bins is less than 2, or there are more axes
         than parameters.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> sally = cm.ScoreEstimator((10,)).fit(cm.sample_local(store, "sm", 4000), "sally", epochs=1, progress=False)
+    >>> projected = cm.ScoreProjection(store, sally, n_bins=10)
+    >>> limits = cm.expected_limits(store, projected, "sm", cm.Grid([(-0.05, 0.05, 5)] * 2), 3000.0)
     """
 
     def __init__(

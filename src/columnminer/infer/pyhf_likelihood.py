@@ -82,6 +82,13 @@ class PyhfLikelihood(Likelihood):
         If the model has no parameter of the name of one given.
     InputError
         If a constraint given is not that of the model.
+
+    Examples
+    --------
+    >>> likelihood = cm.PyhfLikelihood.from_workspace("counting.json")
+    >>> fit = cm.fit(likelihood)
+    >>> round(fit.by_name["mu"], 1)
+    1.7
     """
 
     def __init__(

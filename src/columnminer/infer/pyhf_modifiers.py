@@ -336,6 +336,11 @@ def pyhf_modifier_set() -> dict[str, tuple[type, type]]:
 
         workspace = pyhf.Workspace(document, validate=False)
         model = workspace.model(validate=False, modifier_set=columnminer.pyhf_modifier_set())
+
+    Examples
+    --------
+    >>> sorted(name for name in cm.pyhf_modifier_set() if name.startswith("columnminer"))
+    ['columnminer_exponential', 'columnminer_polynomial', 'columnminer_rate']
     """
     return {
         **histfactory_set,

@@ -46,6 +46,12 @@ class RateLikelihood(Likelihood):
         [pb^-1].
     cuts
         That events must pass to be counted.
+
+    Examples
+    --------
+    >>> rate = cm.RateLikelihood.from_store(cm.EventStore("events.zarr"), luminosity=3000.0)
+    >>> rate.with_data(200).log_likelihood(c_ll=[0.0, 0.05], c_lr=0.0).shape
+    (2,)
     """
 
     def __init__(self, total: MorphedHistogram, luminosity: float, *, cuts: Cuts | None = None) -> None:

@@ -80,6 +80,13 @@ class Limits:
         its own.
     data : object
         What the likelihood was evaluated on: number of events, counts in bins, or a `Dataset`.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> limits = cm.expected_limits(store, "m_ll", "sm", cm.Grid([(-0.05, 0.05, 11)] * 2), 3000.0, bins=8)
+    >>> isinstance(limits, cm.Limits), limits.allowed(0.95).shape, float(limits.p_value.max())  # 1 at the best fit
+    (True, (121,), 1.0)
     """
 
     parameter_names: tuple[str, ...]

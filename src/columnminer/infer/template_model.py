@@ -59,6 +59,12 @@ class TemplateModel(Product):
     ------
     InputError, UnknownNameError
         If two terms have the same name, a term has other parameters, or weights do not fit.
+
+    Examples
+    --------
+    >>> model = cm.load_alea("search.yaml")  # terms with constraints
+    >>> isinstance(model, cm.TemplateModel), sorted(model.expectation_values())
+    (True, ['background', 'signal'])
     """
 
     def __init__(

@@ -65,6 +65,11 @@ class TemplateSource:
     ------
     InputError
         If shapes disagree, values are not finite, or probabilities are negative or not normalised.
+
+    Examples
+    --------
+    >>> cm.TemplateSource("signal", probability=np.array([0.1, 0.8, 0.1]), events=5.0, rate="mu").name
+    'signal'
     """
 
     name: str

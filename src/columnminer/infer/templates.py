@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import gammaln, xlogy
 
-from columnminer.errors import InputError
+from columnminer.errors import InputError, UnknownNameError, did_you_mean
 from columnminer.infer.analysis_space import AnalysisSpace, volumes
 from columnminer.infer.arrays import Place
 from columnminer.infer.derivatives import Derivatives
@@ -64,6 +64,20 @@ class SourceHistogram:
         """Values over the volumes of the bins."""
         return self.values / volumes(self.edges)
 
+    def projected(self, axis: str) -> SourceHistogram:
+        """Return the histogram along one axis, summed over the others.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such axis.
+        """
+        if axis not in self.edges:
+            msg = f"the analysis space has no axis {axis!r}.{did_you_mean(axis, self.edges)}"
+            raise UnknownNameError(msg)
+        others = tuple(i for i, name in enumerate(self.edges) if name != axis)
+        return SourceHistogram({axis: self.edges[axis]}, self.values.sum(axis=others))
+
 
 class TemplateLikelihood(Likelihood):
     r"""Extended likelihood of events, unbinned or binned, of sources with template distributions.
@@ -102,6 +116,15 @@ class TemplateLikelihood(Likelihood):
     ------
     InputError, UnknownNameError
         If sources, axes and parameters do not fit together.
+
+    Examples
+    --------
+    >>> mu = cm.Parameter("mu", 1.0, kind="rate", fit_limits=(0, None))
+    >>> signal = cm.TemplateSource("signal", np.array([0.1, 0.8, 0.1]), 5.0, rate="mu")
+    >>> background = cm.TemplateSource("background", np.array([0.4, 0.3, 0.3]), 20.0)
+    >>> model = cm.TemplateLikelihood("run", {"energy": [0.0, 1.0, 2.0, 3.0]}, [signal, background], [mu])
+    >>> float(model.with_data({"energy": np.array([0.5, 1.5])}).log_likelihood(mu=2.0).round(4))
+    -25.1637
     """
 
     def __init__(

@@ -26,7 +26,7 @@ from scipy.optimize import isotonic_regression
 from columnminer.errors import FileFormatError, InputError, MissingError, OutputExistsError
 from columnminer.learn.files import read_estimator, write_estimator
 from columnminer.learn.gold import pick_features, required
-from columnminer.learn.ratios import on_grid
+from columnminer.learn.pairing import on_grid
 from columnminer.learn.verdicts import Check
 from columnminer.learn.wrapped import RatioFrom
 from columnminer.sample.samples import Samples
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from columnminer.learn.ratios import Pairing
+    from columnminer.learn.pairing import Pairing
     from columnminer.store.samplestore import SampleStore
 
 __all__ = ["CalibratedRatio", "CalibrationMethod", "Curve", "calibrate", "is_calibrated", "load_calibrated"]
@@ -107,6 +107,9 @@ class CalibratedRatio(RatioFrom):
         self.curve = curve
         self.events = np.asarray(events, dtype=np.float32)
         self.weights = np.asarray(weights, dtype=np.float64)
+        if self.events.shape != (self.weights.size, len(self.feature_names)) or self.weights.ndim != 1:
+            msg = f"a calibration needs events with {len(self.feature_names)} features and a weight each"
+            raise InputError(msg)
         self.calibrated_on = calibrated_on
         self.checks: tuple[Check, ...] = ()
         self._norms: dict[bytes, float] = {}
@@ -247,6 +250,14 @@ def calibrate(
         If there is no such method, or samples are of the training or of another denominator.
     MissingError
         If the samples lack labels, or events of the reference point, or this is no ratio to one reference point.
+
+    Examples
+    --------
+    >>> store, alices = cm.EventStore("events.zarr"), cm.load_estimator("alices")
+    >>> held_out = cm.sample_ratio(store, cm.flat_prior([(-0.05, 0.05)] * 2), "sm", 4000, partition="validation")
+    >>> normalised = cm.calibrate(alices, held_out, "normalisation")
+    >>> normalised.log_ratio(held_out.x[:3], [0.02, 0.0], pairing="grid").shape
+    (1, 3)
     """
     if method not in {"isotonic", "histogram", "normalisation"}:
         msg = f"the method of a calibration is 'isotonic', 'histogram' or 'normalisation', not {method!r}"
@@ -294,10 +305,10 @@ def load_calibrated(folder: str | Path, estimator: Any) -> CalibratedRatio:
     try:
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         curve = Curve(arrays["curve.x"], arrays["curve.y"]) if "curve.x" in arrays else None
-        store_hash, partition = document["calibrated_on"]
+        store_hash, partition = (str(word) for word in document["calibrated_on"])
         loaded = CalibratedRatio(estimator, curve, arrays["events"], arrays["weights"], (store_hash, partition))
         loaded.checks = tuple(Check.from_dict(check) for check in document["checks"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         msg = f"{folder}: the calibration is damaged: {error}"
         raise FileFormatError(msg) from error
     return loaded

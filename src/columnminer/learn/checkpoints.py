@@ -77,17 +77,21 @@ class Checkpoint:
         if metadata.get("identity") != self._identity:
             msg = f"{self.path}: this checkpoint belongs to another training; remove it, or name another file"
             raise InputError(msg)
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimiser": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
-        network.load_state_dict(parts["network"])
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in parts["optimiser"].items():
-            number, _, entry = name.partition(".")
-            state.setdefault(int(number), {})[entry] = tensor
-        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-        return parts["best"], json.loads(metadata["progress"])
+        try:
+            parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimiser": {}}
+            for name, tensor in tensors.items():
+                part, _, rest = name.partition(".")
+                parts[part][rest] = tensor
+            network.load_state_dict(parts["network"])
+            state: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in parts["optimiser"].items():
+                number, _, entry = name.partition(".")
+                state.setdefault(int(number), {})[entry] = tensor
+            optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+            return parts["best"], json.loads(metadata["progress"])
+        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:  # all that torch raises
+            msg = f"{self.path}: this checkpoint is damaged: {error}; remove it"
+            raise FileFormatError(msg) from error
 
     def remove(self) -> None:
         """Remove the file: the training is finished."""

@@ -29,7 +29,7 @@ import numpy as np
 
 from columnminer.errors import CheckWarning, InputError
 from columnminer.learn.averages import N_BINS, Draws
-from columnminer.learn.closure import two_sample_test
+from columnminer.learn.closure import TwoSamples, two_sample_test
 from columnminer.learn.gold import pick_features, required
 from columnminer.learn.varied import VariedRatio
 from columnminer.learn.verdicts import SIGNIFICANCE, Check, Finding, judge_mean, judge_pulls, judge_worst_bin
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from columnminer.store.samplestore import SampleStore
     from columnminer.streams import Seed
 
-__all__ = ["Check", "Finding", "calibration_curve", "check", "check_ratio", "check_score"]
+__all__ = ["Check", "Finding", "calibration_curve", "check", "check_ratio", "check_score", "reweighting_closure"]
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,14 @@ def check(estimator: Any, samples: Samples | SampleStore, *, closure: bool = Tru
     -----
     CheckWarning
         If a check fails.
+
+    Examples
+    --------
+    >>> store, alices = cm.EventStore("events.zarr"), cm.load_estimator("alices")
+    >>> prior = cm.flat_prior([(-0.05, 0.05)] * 2)
+    >>> held_out = cm.sample_ratio(store, prior, "sm", 20_000, seed=5, partition="validation")
+    >>> all(figure.passed for figure in cm.check(alices, held_out, closure=False))
+    True
     """
     if isinstance(estimator, VariedRatio):
         return check(estimator.estimator, samples, closure=closure, seed=seed)
@@ -106,7 +114,7 @@ def check_ratio(
     if (y == 0).any():
         checks.append(judge_worst_bin("calibration", _calibration_curve(log_r, y, draws, N_BINS)))
         if closure:
-            checks.append(_closure(estimator, pairs, log_r, draws, seed))
+            checks.append(_closure(_two_samples(estimator, pairs, log_r, draws, seed)))
     if pairs.r_xz is not None:
         rows = y == 1
         r = np.exp(log_r[rows])
@@ -145,6 +153,27 @@ def calibration_curve(estimator: Any, samples: Samples | SampleStore, n_bins: in
     return _calibration_curve(_log_ratio(estimator, samples), y, Draws.of(samples), n_bins)
 
 
+def reweighting_closure(estimator: Any, samples: Samples | SampleStore, *, seed: Seed = 0) -> TwoSamples:
+    """Return what is behind the check "reweighting closure", with the outputs of its classifiers.
+
+    Parameters
+    ----------
+    estimator
+        Of ratios.
+    samples
+        From `sample_ratio`, of events that it was not trained on.
+    seed
+        Of the classifiers.
+
+    Raises
+    ------
+    InputError
+        If these are the events of the training, or have another denominator.
+    """
+    samples = _others(estimator, samples)
+    return _two_samples(estimator, samples, _log_ratio(estimator, samples), Draws.of(samples), seed)
+
+
 def _mean_ratios(samples: Samples, log_r: NDArray[np.float64], draws: Draws) -> Iterator[Check]:
     """Yield the checks of E[r] and E[1/r]: in all, and of E[r] in bins of each parameter."""
     y, theta0 = required(samples, "y", "a check"), required(samples, "theta0", "a check").astype(np.float64)
@@ -173,18 +202,22 @@ def _calibration_curve(log_r: NDArray[np.float64], y: NDArray[np.floating], draw
     return draws.profile(s, y, s, labels, n_bins=n_bins, variance=np.maximum(s * (1.0 - s), 1e-12))
 
 
-def _closure(estimator: Any, samples: Samples, log_r: NDArray[np.float64], draws: Draws, seed: Seed) -> Check:
+def _closure(test: TwoSamples) -> Check:
+    """Return the check that a classifier cannot tell two samples from each other."""
+    half, labels = np.full(len(test.output), 0.5), ("output of the classifier", "fraction of the numerator")
+    finding = test.draws.profile(test.output, test.is_first.astype(np.float64), half, labels)
+    mark = max(AREA_TOLERANCE, SIGNIFICANCE * test.error)
+    return Check("reweighting closure", test.area - 0.5, test.error, mark, finding)
+
+
+def _two_samples(estimator: Any, samples: Samples, log_r: NDArray[np.float64], draws: Draws, seed: Seed) -> TwoSamples:
     """Return the two-sample test of (x, theta): reweighted events of theta1 against those of theta0."""
     x = pick_features(np.asarray(samples.x), samples.feature_names, estimator.feature_names)
     points = [required(samples, name, "a check") for name in ("theta0", "theta1")]
     columns = np.concatenate([x, *points], axis=1)
     is_first = required(samples, "y", "a check") == 0
     reweighted = dataclasses.replace(draws, weights=draws.weights * np.where(is_first, 1.0, np.exp(log_r)))
-    test = two_sample_test(columns[:, np.ptp(columns, axis=0) > 0.0], is_first, reweighted, seed=seed)
-    half, labels = np.full(len(test.output), 0.5), ("output of the classifier", "fraction of the numerator")
-    finding = test.draws.profile(test.output, test.is_first.astype(np.float64), half, labels)
-    mark = max(AREA_TOLERANCE, SIGNIFICANCE * test.error)
-    return Check("reweighting closure", test.area - 0.5, test.error, mark, finding)
+    return two_sample_test(columns[:, np.ptp(columns, axis=0) > 0.0], is_first, reweighted, seed=seed)
 
 
 def _mean_scores(names: tuple[str, ...], t: NDArray[np.float64], samples: Samples) -> Iterator[Check]:

@@ -22,11 +22,32 @@ if TYPE_CHECKING:
 
     from columnminer.streams import Seed
 
-__all__ = ["TwoSamples", "area_under_curve", "two_sample_test"]
+__all__ = ["OutputHistogram", "TwoSamples", "area_under_curve", "two_sample_test"]
 
 _EPOCHS, _BATCH = 8, 256
 _EVENTS = 40_000
 """Events used of each sample, at most: enough for an error of the area of 0.002, in seconds."""
+
+
+@dataclass(frozen=True)
+class OutputHistogram:
+    """What a classifier says of two samples, in bins.
+
+    Attributes
+    ----------
+    edges : numpy.ndarray
+        (n + 1,) of the bins, in log p_first / p_second.
+    first, second : numpy.ndarray
+        (n,) share of each sample.
+    first_error, second_error : numpy.ndarray
+        (n,) their standard errors, draws of one event taken together.
+    """
+
+    edges: NDArray[np.float64]
+    first: NDArray[np.float64]
+    second: NDArray[np.float64]
+    first_error: NDArray[np.float64]
+    second_error: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -50,6 +71,22 @@ class TwoSamples:
     output: NDArray[np.float64]
     is_first: NDArray[np.bool_]
     draws: Draws
+
+    def histogram(self, n_bins: int = 20) -> OutputHistogram:
+        """Return the output in bins that hold equal shares of both samples together."""
+        edges = np.unique(np.quantile(self.output, np.linspace(0.0, 1.0, n_bins + 1)))
+        if len(edges) < 2:  # a classifier that says the same of all
+            edges = edges[0] + np.array([-0.5, 0.5])
+        place = np.clip(np.searchsorted(edges, self.output, "right") - 1, 0, len(edges) - 2)
+        columns = []
+        for sample in (self.is_first, ~self.is_first):
+            weights = self.draws.weights[sample] / self.draws.weights[sample].sum()
+            inside = place[sample] == np.arange(len(edges) - 1)[:, np.newaxis]
+            shares = inside @ weights
+            terms = weights * (inside - shares[:, np.newaxis])
+            columns += [shares, np.array([clustered_error(row, self.draws.event[sample]) for row in terms])]
+        first, first_error, second, second_error = columns
+        return OutputHistogram(edges, first, second, first_error, second_error)
 
 
 def two_sample_test(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from columnminer.learn.ratios import Pairing
+    from columnminer.learn.pairing import Pairing
     from columnminer.learn.verdicts import Check
 
 __all__ = ["FixedDenominator", "at_nominal", "ratio_to"]

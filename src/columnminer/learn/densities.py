@@ -16,18 +16,20 @@ from columnminer.learn.gold import density_columns
 from columnminer.learn.lesson import Lesson
 from columnminer.learn.loaders import generator
 from columnminer.learn.losses import density_method, negative_log_likelihood, score_error
-from columnminer.learn.ratios import check_pairs, on_grid
+from columnminer.learn.modules import DensityModule
+from columnminer.learn.pairing import check_pairs, on_grid
 from columnminer.learn.scaling import Scaling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from columnminer.learn.census import Census
+    from columnminer.learn.fit import Fit
     from columnminer.learn.loaders import Batch, Generators
-    from columnminer.learn.ratios import Pairing
+    from columnminer.learn.pairing import Pairing
 
 __all__ = ["DensityEstimator", "DensityRatio"]
 
@@ -49,6 +51,14 @@ class DensityEstimator(Estimator):
         "maf" or "spline" on a "gaussian" or "mixture" base; see `flows.ConditionalFlow`.
     features, scale_parameters, device
         See `Estimator`. x is always scaled; densities are per unit of the features as they are given.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> samples = cm.sample_density(store, cm.flat_prior([(-0.05, 0.05)] * 2), 4000)
+    >>> flow = cm.DensityEstimator((10,), features=["m_ll"]).fit(samples, "nde", epochs=1, progress=False)
+    >>> flow.log_density(samples.x[:3], [0.0, 0.0], names=samples.feature_names, pairing="grid").shape
+    (1, 3)
     """
 
     def __init__(
@@ -136,6 +146,9 @@ class DensityEstimator(Estimator):
             objective=objective,
             settings={"alpha": alpha} if uses_score else {},
         )
+
+    def _module(self, fit: Fit) -> nn.Module:
+        return DensityModule(fit.network, fit.scalings["x"], fit.scalings["theta"])
 
     def log_density(
         self,

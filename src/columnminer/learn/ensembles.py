@@ -56,6 +56,15 @@ class Ensemble:
     ------
     InputError
         If there are no members, they are of different kinds, or votes do not fit.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> samples = cm.sample_ratio(store, cm.flat_prior([(-0.05, 0.05)] * 2), "sm", 4000)
+    >>> ensemble = cm.Ensemble([cm.RatioEstimator((10,)) for _ in range(3)])
+    >>> ensemble = ensemble.fit(samples, "alices", bootstrap=True, epochs=1, progress=False)
+    >>> ensemble.log_ratio_variance(samples.x[:5], [0.03, 0.0], pairing="grid").shape
+    (1, 5)
     """
 
     def __init__(self, members: Sequence[Estimator], votes: ArrayLike | None = None) -> None:
@@ -319,7 +328,7 @@ class Ensemble:
             found = (document["format"], document["format_version"])
             votes = [float(vote) for vote in document["votes"]]
             checks = tuple(Check.from_dict(check) for check in document.get("checks", ()))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             msg = f"{folder}: no ensemble can be read here: {error}"
             raise FileFormatError(msg) from error
         if found != (_FORMAT, _FORMAT_VERSION):

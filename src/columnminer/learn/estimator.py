@@ -18,6 +18,7 @@ from columnminer.learn.gold import pick_features
 from columnminer.learn.lesson import Lesson, learn
 from columnminer.learn.loaders import generator
 from columnminer.learn.networks import MLP
+from columnminer.learn.onnx_export import onnx_model
 from columnminer.learn.reach import warn_if_far
 
 if TYPE_CHECKING:
@@ -332,9 +333,11 @@ class Estimator(ABC):
 
     def module(self) -> nn.Module:
         """Return what was learned as a torch module that is differentiable in theta and x; see `modules`."""
-        from columnminer.learn.modules import as_module  # noqa: PLC0415 - it knows all kinds of estimators
+        return self._module(self.fitted).eval().to(self.device)
 
-        return as_module(self)
+    def _module(self, fit: Fit) -> nn.Module:  # noqa: ARG002
+        msg = f"a {type(self).__name__} cannot be had as a torch module"
+        raise MissingError(msg)
 
     def _has_no(self, what: str) -> str:
         return f"a {type(self).__name__} has no {what}: another kind of estimator has"
@@ -400,8 +403,6 @@ class Estimator(ABC):
         fit = self.fitted
         beside = {}
         if onnx:
-            from columnminer.learn.onnx_export import onnx_model  # noqa: PLC0415 - it knows all kinds of estimators
-
             beside = {"model.onnx": onnx_model(self)}
         document = {"kind": type(self).__name__, "settings": self._settings(), **fit.document()}
         write_estimator(folder, document, fit.tensors(), replace=replace, beside=beside)

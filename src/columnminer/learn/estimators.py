@@ -60,6 +60,12 @@ def load_estimator(folder: str | Path, *, device: str = "auto") -> Trained:
     ------
     FileFormatError
         If there is no estimator, or it is damaged.
+
+    Examples
+    --------
+    >>> alices = cm.load_estimator("alices")
+    >>> alices.feature_names, alices.parameter_names
+    (('m_ll', 'y_ll', 'cos_theta'), ('c_ll', 'c_lr'))
     """
     if is_varied(folder):
         return load_varied(folder, partial(load_estimator, device=device))

@@ -76,6 +76,14 @@ def fisher_information(
         If x, theta or the weights do not fit, or an ensemble has a single voting member, which has no spread.
     MissingError
         If the estimator gives no score.
+
+    Examples
+    --------
+    >>> store, alices = cm.EventStore("events.zarr"), cm.load_estimator("alices")
+    >>> events = cm.sample_test(store, "sm", 1000)
+    >>> information = cm.fisher_information(alices, events.x, [0.0, 0.0], names=events.feature_names, n_events=500.0)
+    >>> information.parameter_names
+    ('c_ll', 'c_lr')
     """
     moments = ScoreMoments(estimator, mode)
     if moments.is_ensemble and not moments.has_spread:
@@ -187,6 +195,13 @@ def event_information(
     ----------
     estimator, x, theta, names
         See `fisher_information`.
+
+    Examples
+    --------
+    >>> store, alices = cm.EventStore("events.zarr"), cm.load_estimator("alices")
+    >>> events = cm.sample_test(store, "sm", 5)
+    >>> cm.event_information(alices, events.x, [0.0, 0.0], names=events.feature_names).shape
+    (5, 2, 2)
     """
     scores = member_scores(estimator, _points(estimator, theta), names)(np.asarray(x))
     return _products(np.tensordot(_votes(estimator), scores, axes=1))

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 
 from columnminer.learn.history import History
+from columnminer.learn.reach import Reach
 from columnminer.learn.scaling import Scaling
 from columnminer.learn.verdicts import Check
+from columnminer.model.crosssection import CrossSectionPolynomial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,19 +103,45 @@ class Fit:
             name: Scaling(**{part: v.numpy() for part, v in _group(tensors, f"scaling.{name}.").items()})
             for name in names
         }
+        features, parameters = _names(document, "feature_names"), _names(document, "parameter_names")
+        reference = np.array(document["reference"], dtype=np.float64)
+        if reference.shape != (len(parameters),) or scalings["x"].mean.shape != (len(features),):
+            msg = f"reference and scaling do not fit {len(parameters)} parameters and {len(features)} features"
+            raise ValueError(msg)
         return cls(
-            feature_names=tuple(document["feature_names"]),
-            parameter_names=tuple(document["parameter_names"]),
-            reference=np.array(document["reference"], dtype=np.float64),
-            store_hash=document["store_hash"],
-            partition=document["partition"],
-            training=document["training"],
+            feature_names=features,
+            parameter_names=parameters,
+            reference=reference,
+            store_hash=str(document["store_hash"]),
+            partition=str(document["partition"]),
+            training=_facts(document["training"], len(parameters)),
             network=network,
             scalings=scalings,
             history=History.from_dict(document["history"]),
             checks=tuple(Check.from_dict(check) for check in document.get("checks", ())),
-            nuisance_names=tuple(document.get("nuisance_names", ())),
+            nuisance_names=_names({"nuisance_names": [], **document}, "nuisance_names"),
         )
+
+
+def _names(document: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    names = document[key]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+        msg = f"{key} are different names, not {names!r:.200}"
+        raise ValueError(msg)
+    return tuple(names)
+
+
+def _facts(training: Any, n_parameters: int) -> dict[str, Any]:
+    """Return the facts of a training, if those that are used again make sense."""
+    facts: dict[str, Any] = {"method": str(training["method"]), **training}
+    if facts.get("reach") is not None:
+        reach = Reach.from_dict(facts["reach"])
+        if {reach.low.shape, reach.high.shape} != {(n_parameters,)}:
+            msg = f"the reach of the training is not one of {n_parameters} parameters"
+            raise ValueError(msg)
+    if facts.get("cross_section") is not None:
+        CrossSectionPolynomial.from_dict(facts["cross_section"])
+    return facts
 
 
 def layer_sizes(tensors: Mapping[str, Tensor]) -> list[int]:

@@ -10,9 +10,9 @@ import numpy as np
 from columnminer.errors import InputError, MissingError, UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Information", "profiling"]
 
@@ -32,6 +32,12 @@ class Information:
         (n, n, n, n) covariance of its entries, from the finite number of simulated events or as its maker says.
     parameter_names : tuple of str
         Rows and columns.
+
+    Examples
+    --------
+    >>> both = cm.Information(np.array([[4.0, 1.0], [1.0, 2.0]]), np.zeros((2, 2, 2, 2)), ("a", "b"))
+    >>> both.project(["a"]).information, both.profile(["a"]).information  # b known, and b unknown
+    (array([[4.]]), array([[3.5]]))
     """
 
     information: NDArray[np.float64]
@@ -51,6 +57,51 @@ class Information:
     def error(self) -> NDArray[np.float64]:
         """Standard error of each entry, (n, n)."""
         return np.asarray(np.sqrt(np.einsum("ijij->ij", self.covariance)))
+
+    @property
+    def eigenvalues(self) -> NDArray[np.float64]:
+        """(n,) ascending, in the directions of `eigenvectors`; of use where all parameters have one unit."""
+        return np.asarray(np.linalg.eigvalsh(self.information))
+
+    @property
+    def eigenvectors(self) -> NDArray[np.float64]:
+        """(n, n) directions of unit length, one in each row, in which the errors are not correlated."""
+        return np.asarray(np.linalg.eigh(self.information)[1].T)
+
+    @property
+    def mean(self) -> float:
+        r"""Geometric mean of the eigenvalues, :math:`\det(I)^{1/n}`."""
+        return float(np.prod(np.maximum(self.eigenvalues, 0.0)) ** (1.0 / len(self.information)))
+
+    @property
+    def mean_error(self) -> float:
+        r"""Standard error of `mean`, to first order: :math:`d\det I = \det I\,\mathrm{tr}(I^{-1} dI)`."""
+        inverse = np.linalg.pinv(self.information, hermitian=True)
+        variance = float(np.einsum("ij,kl,ijkl->", inverse, inverse, self.covariance))
+        return self.mean / len(self.information) * float(np.sqrt(max(variance, 0.0)))
+
+    def along(self, directions: Mapping[str, ArrayLike]) -> Information:
+        """Return the information about how far theta goes in some directions, each as if all others were known.
+
+        Parameters
+        ----------
+        directions
+            (n,) by name: what theta changes by, for a change of one.
+
+        Raises
+        ------
+        InputError
+            If a direction has another number of parameters.
+        """
+        rows = np.array([np.asarray(direction, dtype=np.float64) for direction in directions.values()])
+        if rows.ndim != 2 or rows.shape[1] != len(self.parameter_names):
+            msg = f"directions have one number for each of {', '.join(self.parameter_names)}"
+            raise InputError(msg)
+        return Information(
+            rows @ self.information @ rows.T,
+            np.einsum("ia,jb,kc,ld,abcd->ijkl", *[rows] * 4, self.covariance, optimize=True),
+            tuple(directions),
+        )
 
     def __add__(self, other: Information) -> Information:
         """Add the information of independent data about the same parameters, from independent simulations."""

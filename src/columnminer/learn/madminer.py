@@ -99,6 +99,14 @@ def import_madminer_estimator(
         morphing-aware.
     InputError, UnknownNameError
         If what MadMiner does not save is not given, or does not fit.
+
+    Examples
+    --------
+    >>> estimator = cm.import_madminer_estimator(
+    ...     "models/ratio", observable_names=("pt", "phi", "eta"), parameter_names=("cg", "cu"), reference=[0.0, 0.0]
+    ... )
+    >>> estimator.log_ratio([[1.0, 0.0, 0.5]], [1.0, 0.0], pairing="grid").shape
+    (1, 1)
     """
     origin = Origin.of(
         observables=observable_names,

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from columnminer.errors import FileFormatError, did_you_mean
+from columnminer.formats.npy import read_numbers
 from columnminer.learn.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -170,11 +171,7 @@ class SavedModel:
         file = Path(f"{self.path}_{name}.npy")
         if not file.exists():
             return None
-        try:
-            values = np.asarray(np.load(file), dtype=np.float64)
-        except (OSError, ValueError, TypeError, EOFError, MemoryError) as error:
-            msg = f"{file}: no numbers can be read here: {error}"
-            raise FileFormatError(msg) from error
+        values = read_numbers(file).astype(np.float64)
         if not np.isfinite(values).all():
             msg = f"{file} holds numbers that are not finite"
             raise FileFormatError(msg)

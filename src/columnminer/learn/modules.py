@@ -26,48 +26,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from columnminer.errors import MissingError
-from columnminer.learn.densities import DensityEstimator
-from columnminer.learn.polynomial import PolynomialRatioEstimator
-from columnminer.learn.ratios import DoubleRatioEstimator, RatioEstimator
 from columnminer.learn.scaling import Scaling
-from columnminer.learn.scores import ScoreEstimator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from columnminer.learn.estimator import Estimator
-    from columnminer.learn.polynomial import Law
+    from columnminer.learn.laws import Law
     from columnminer.model.crosssection import CrossSectionPolynomial
 
-__all__ = ["DensityModule", "DoubleRatioModule", "PolynomialRatioModule", "RatioModule", "ScoreModule", "as_module"]
-
-
-def as_module(estimator: Estimator) -> nn.Module:
-    """Return what the estimator has learned as a torch module; see above for its arguments.
-
-    Raises
-    ------
-    MissingError
-        If nothing has been learned yet, or no module is known for this kind of estimator.
-    """
-    fit = estimator.fitted
-    module: nn.Module
-    if isinstance(estimator, PolynomialRatioEstimator):
-        law, cross_section = estimator.law, estimator.cross_section
-        module = PolynomialRatioModule(fit.network, fit.scalings["x"], law, cross_section, fit.reference)
-    elif isinstance(estimator, RatioEstimator):
-        module = RatioModule(fit.network, fit.scalings["x"], fit.scalings["theta"])
-    elif isinstance(estimator, DoubleRatioEstimator):
-        module = DoubleRatioModule(fit.network, fit.scalings["x"], fit.scalings["theta"])
-    elif isinstance(estimator, ScoreEstimator):
-        module = ScoreModule(fit.network, fit.scalings["x"], fit.scalings["score"])
-    elif isinstance(estimator, DensityEstimator):
-        module = DensityModule(fit.network, fit.scalings["x"], fit.scalings["theta"])
-    else:
-        msg = f"a {type(estimator).__name__} cannot be had as a torch module"
-        raise MissingError(msg)
-    return module.eval().to(estimator.device)
+__all__ = ["DensityModule", "DoubleRatioModule", "PolynomialRatioModule", "RatioModule", "ScoreModule"]
 
 
 class _Network(nn.Module):

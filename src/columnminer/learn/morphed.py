@@ -49,6 +49,14 @@ class MorphingRatioEstimator(PolynomialRatioEstimator):
         See `Estimator`.
     optimise_basis
         Whether to look for the basis that is best over the range of theta0 in training, instead of that of the set-up.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> samples = cm.sample_ratio(store, cm.flat_prior([(-0.05, 0.05)] * 2), "sm", 4000)
+    >>> estimator = cm.MorphingRatioEstimator((10,)).fit(samples, "alices", epochs=1, progress=False)
+    >>> estimator.log_ratio(samples.x[:3], cm.Grid([(-0.02, 0.02, 5)] * 2).points, pairing="grid").shape
+    (25, 3)
     """
 
     def __init__(self, hidden: Sequence[int] = (60, 60), *, optimise_basis: bool = False, **settings: Any) -> None:

@@ -33,7 +33,7 @@ import torch
 from columnminer._version import __version__
 from columnminer.errors import MissingError
 from columnminer.files import appearing
-from columnminer.learn.modules import DensityModule, ScoreModule, as_module
+from columnminer.learn.modules import DensityModule, ScoreModule
 from columnminer.store.commit import require_free
 
 if TYPE_CHECKING:
@@ -62,6 +62,10 @@ def export_onnx(estimator: Estimator, path: str | Path, *, replace: bool = False
         If nothing has been learned yet, or the packages that write ONNX are not installed.
     OutputExistsError
         If the file is there, and is not to be replaced.
+
+    Examples
+    --------
+    >>> cm.export_onnx(cm.load_estimator("alices"), "alices.onnx")
     """
     path = Path(path)
     require_free(path, replace=replace)
@@ -84,7 +88,7 @@ def onnx_model(estimator: Estimator) -> bytes:
             msg = f"to write ONNX the package {package} is needed: pip install columnminer[onnx]"
             raise MissingError(msg)
     fit = estimator.fitted
-    module = as_module(estimator).cpu()
+    module = estimator.module().cpu()
     inputs = list(inspect.signature(module.forward).parameters)
     output = {ScoreModule: "score", DensityModule: "log_density"}.get(type(module), "log_ratio")
     events = torch.export.Dim("events")

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from columnminer.errors import ColumnMinerWarning, MissingError
 from columnminer.learn.gold import ratio_columns, required
 from columnminer.learn.lesson import Lesson
 from columnminer.learn.losses import numerator_score_error, ratio_method
-from columnminer.learn.ratios import RatioEstimator, check_pairs, on_grid
+from columnminer.learn.modules import PolynomialRatioModule
+from columnminer.learn.pairing import check_pairs, on_grid
+from columnminer.learn.ratios import RatioEstimator
 from columnminer.learn.scaling import Scaling
 from columnminer.model.crosssection import CrossSectionPolynomial
 
@@ -32,54 +34,21 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from columnminer.learn.census import Census
+    from columnminer.learn.fit import Fit
+    from columnminer.learn.laws import Law
     from columnminer.learn.loaders import Batch, Generators
     from columnminer.learn.networks import MLP
-    from columnminer.learn.ratios import Pairing
+    from columnminer.learn.pairing import Pairing
     from columnminer.learn.scaling import Moments
     from columnminer.sample.samples import Samples
 
-__all__ = ["Law", "PolynomialRatioEstimator"]
+__all__ = ["PolynomialRatioEstimator"]
 
 _BLOCK = 65_536
 """Events evaluated together."""
 
 _PAIRS = 2**17
 """Pairs of points and events evaluated together on a grid: they stay in the cache."""
-
-
-class Law(Protocol):
-    """How a network's outputs and functions of theta, its *terms*, make up rho(x, theta).
-
-    Attributes
-    ----------
-    n_outputs : int
-        What the network has to give for each event.
-    floor : float
-        Below it, rho is taken for rounding or unphysical.
-    components, scaling, matrix
-        Terms are the monomials (n_components, n_par) of scaled theta, times the matrix (n_components, n_terms).
-    """
-
-    n_outputs: int
-    floor: float
-    components: NDArray[np.int64]
-    scaling: Scaling
-    matrix: NDArray[np.float64]
-
-    def terms(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the terms at (n, n_par) points, (n, n_terms)."""
-
-    def term_gradients(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return their derivatives by theta, (n, n_par, n_terms)."""
-
-    def ratio(self, outputs: Tensor, terms: Tensor) -> Tensor:
-        """Return rho for pairs of outputs (n, n_outputs) and terms (n, n_terms), (n,)."""
-
-    def ratio_and_gradient(self, outputs: Tensor, terms: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
-        """Return rho and its derivatives by theta, (n,) and (n, n_par), for pairs."""
-
-    def grid(self, outputs: Tensor, terms: Tensor) -> Tensor:
-        """Return rho for outputs (n, n_outputs) and terms (m, n_terms), (m, n)."""
 
 
 class PolynomialRatioEstimator(RatioEstimator):
@@ -162,6 +131,10 @@ class PolynomialRatioEstimator(RatioEstimator):
     def law(self) -> Law:
         """How the network's outputs make up the ratio of differential cross sections."""
         return self._law(self.cross_section, self.fitted.scalings["theta"], self.fitted.training)
+
+    def _module(self, fit: Fit) -> nn.Module:
+        law, cross_section = self.law, self.cross_section
+        return PolynomialRatioModule(fit.network, fit.scalings["x"], law, cross_section, fit.reference)
 
     def log_ratio(
         self,

@@ -1,15 +1,13 @@
-"""How a training tells how far it is: a progress bar on a terminal, log lines elsewhere, or a function of yours."""
+"""How a training tells how far it is: a bar on terminals and in notebooks, log lines, or a function of yours."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from columnminer.bars import bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,8 +51,8 @@ def reporter(progress: Progress, title: str, epochs: int) -> Iterator[Callable[[
     Parameters
     ----------
     progress
-        False: debug log only; True: a bar on a terminal, else an info log line about every tenth of the epochs; or the
-        function to call.
+        False: debug log only; True: a bar on a terminal and in a notebook, else an info log line about every tenth of
+        the epochs; or the function to call.
     title
         Name of the training.
     epochs
@@ -63,19 +61,15 @@ def reporter(progress: Progress, title: str, epochs: int) -> Iterator[Callable[[
     if callable(progress):
         yield progress
         return
-    console = Console(stderr=True)
-    if progress and console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Bar(*columns, TextColumn("{task.fields[loss]}"), console=console) as bar:
-            task = bar.add_task(title, total=epochs, loss="")
-            yield lambda report: bar.update(task, completed=report.epoch, loss=str(report))
-        return
     step = max(epochs // 10, 1)
+    with bar(title, epochs) if progress else nullcontext() as move:
 
-    def log(report: EpochReport) -> None:
-        due = progress and (report.epoch % step == 0 or report.epoch == epochs)
-        logger.log(
-            logging.INFO if due else logging.DEBUG, "%s: epoch %d of %d, %s", title, report.epoch, epochs, report
-        )
+        def show(report: EpochReport) -> None:
+            if move is not None:
+                move(report.epoch, str(report))
+                return
+            due = progress and (report.epoch % step == 0 or report.epoch == epochs)
+            level = logging.INFO if due else logging.DEBUG
+            logger.log(level, "%s: epoch %d of %d, %s", title, report.epoch, epochs, report)
 
-    yield log
+        yield show

@@ -39,6 +39,14 @@ class QuadraticRatioEstimator(PolynomialRatioEstimator):
     sigma(theta) r(x | theta, theta1) is a quadratic polynomial of theta for each x, or of the degree that the morphing
     has; see `quadratic`. For settings, methods and results see `RatioEstimator`; the samples must come from a set-up
     with morphing.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> samples = cm.sample_ratio(store, cm.flat_prior([(-0.05, 0.05)] * 2), "sm", 4000)
+    >>> estimator = cm.QuadraticRatioEstimator((10,)).fit(samples, "alices", epochs=1, progress=False)
+    >>> estimator.log_ratio(samples.x[:3], [0.0, 0.0], pairing="grid")  # at its reference the ratio is 1
+    array([[0., 0., 0.]])
     """
 
     def _law(self, xsec: CrossSectionPolynomial, scaling: Scaling, training: Mapping[str, Any]) -> SquaredAmplitudes:  # noqa: ARG002

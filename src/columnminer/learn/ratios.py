@@ -5,18 +5,20 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from columnminer.errors import ColumnMinerWarning, InputError
+from columnminer.errors import ColumnMinerWarning
 from columnminer.learn.denominators import FixedDenominator, ratio_to
 from columnminer.learn.estimator import Estimator
 from columnminer.learn.gold import ratio_columns
 from columnminer.learn.lesson import Lesson
 from columnminer.learn.losses import numerator_score_error, ratio_method
+from columnminer.learn.modules import DoubleRatioModule, RatioModule
+from columnminer.learn.pairing import check_pairs, on_grid
 from columnminer.learn.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -25,13 +27,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from columnminer.learn.census import Census
+    from columnminer.learn.fit import Fit
     from columnminer.learn.loaders import Batch, Generators
     from columnminer.learn.networks import MLP
+    from columnminer.learn.pairing import Pairing
     from columnminer.learn.scaling import Moments
 
-__all__ = ["DoubleRatioEstimator", "Pairing", "RatioEstimator", "check_pairs", "on_grid"]
-
-Pairing: TypeAlias = Literal["pairs", "grid"]
+__all__ = ["DoubleRatioEstimator", "RatioEstimator"]
 
 _BLOCK = 65_536
 """Events evaluated together."""
@@ -101,6 +103,17 @@ class RatioEstimator(_RatioLearner):
 
     The network takes (theta, x) and gives log r; its gradient with respect to theta is the score. theta1 must be the
     same in all training events. For the settings see `Estimator`.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> samples = cm.sample_ratio(store, cm.flat_prior([(-0.05, 0.05)] * 2), "sm", 4000)
+    >>> estimator = cm.RatioEstimator((10,)).fit(samples, "alices", alpha=1.0, epochs=1, progress=False)
+    >>> thetas = [[0.0, 0.0], [0.03, 0.0]]
+    >>> estimator.log_ratio(samples.x[:5], thetas, pairing="grid").shape
+    (2, 5)
+    >>> estimator.score(samples.x[:5], [0.0, 0.0]).shape
+    (5, 2)
     """
 
     estimates = "ratio"
@@ -108,6 +121,9 @@ class RatioEstimator(_RatioLearner):
 
     def _reference_point(self, theta1: Moments) -> NDArray[np.float64]:
         return theta1.single_point(f"theta1 of a {type(self).__name__}")
+
+    def _module(self, fit: Fit) -> nn.Module:
+        return RatioModule(fit.network, fit.scalings["x"], fit.scalings["theta"])
 
     def log_ratio(
         self,
@@ -185,6 +201,15 @@ class DoubleRatioEstimator(_RatioLearner):
 
     The network takes (theta0, theta1, x); with ``alices``, ``rascal`` and ``cascal`` it is trained on the joint scores
     at both points (`sample_double_ratio`). For the settings see `Estimator`.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> prior = cm.flat_prior([(-0.05, 0.05)] * 2)
+    >>> samples = cm.sample_double_ratio(store, prior, prior, 4000)
+    >>> estimator = cm.DoubleRatioEstimator((10,)).fit(samples, "alices", epochs=1, progress=False)
+    >>> estimator.log_ratio(samples.x[:3], [0.03, 0.0], [0.0, 0.03], pairing="grid").shape
+    (1, 3)
     """
 
     estimates = "double ratio"
@@ -202,6 +227,9 @@ class DoubleRatioEstimator(_RatioLearner):
             If theta1 is not one point.
         """
         return ratio_to(self, theta1)
+
+    def _module(self, fit: Fit) -> nn.Module:
+        return DoubleRatioModule(fit.network, fit.scalings["x"], fit.scalings["theta"])
 
     def log_ratio(
         self,
@@ -277,33 +305,3 @@ class DoubleRatioEstimator(_RatioLearner):
                 slopes[rows] = self.fitted.network.value_and_gradient(inputs, 2 * n_par)[1].cpu().numpy()
         scale = self.fitted.scalings["theta"].scale
         return slopes[:, :n_par] / scale, -slopes[:, n_par:] / scale
-
-
-def check_pairs(n_events: int, n_points: int) -> None:
-    """Refuse events and points that make no pairs.
-
-    Raises
-    ------
-    InputError
-        If there is neither one point nor one for each event.
-    """
-    if n_points not in {1, n_events}:
-        msg = (
-            f"{n_events} events and {n_points} points make no pairs: give one point, one for each event, or "
-            'pairing="grid"'
-        )
-        raise InputError(msg)
-
-
-def on_grid(pairing: Pairing) -> bool:
-    """Return whether every event is evaluated at every point.
-
-    Raises
-    ------
-    InputError
-        If there is no such pairing.
-    """
-    if pairing not in {"pairs", "grid"}:
-        msg = f"pairing is 'pairs' or 'grid', not {pairing!r}"
-        raise InputError(msg)
-    return pairing == "grid"

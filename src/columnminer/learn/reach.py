@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from columnminer.errors import ColumnMinerWarning
+from columnminer.errors import RangeWarning
 from columnminer.model.components import monomials
 
 if TYPE_CHECKING:
@@ -166,11 +166,11 @@ def warn_if_far(
 
     Warns
     -----
-    ColumnMinerWarning
+    RangeWarning
         Once, of the farthest point, with its squared morphing weight where that is known.
     """
     if training.get("reach") is None or not len(points):
         return
     said = Reach.from_dict(training["reach"]).warning(points, names)
     if said is not None:
-        warnings.warn(said, ColumnMinerWarning, stacklevel=stacklevel)
+        warnings.warn(said, RangeWarning, stacklevel=stacklevel)

@@ -18,6 +18,7 @@ from columnminer.learn.gold import pick_features, required, score_columns
 from columnminer.learn.information import profiling
 from columnminer.learn.lesson import Lesson
 from columnminer.learn.losses import SCORE_METHODS, score_error
+from columnminer.learn.modules import ScoreModule
 from columnminer.learn.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ class ScoreEstimator(Estimator):
 
     From samples with nuisance parameters it learns the scores of these as well. `score` and `without_nuisances` say
     what becomes of them.
+
+    Examples
+    --------
+    >>> samples = cm.sample_local(cm.EventStore("events.zarr"), "sm", 4000)
+    >>> sally = cm.ScoreEstimator((10,)).fit(samples, "sally", epochs=1, progress=False)
+    >>> sally.score(samples.x[:5]).shape
+    (5, 2)
     """
 
     estimates = "score"
@@ -109,6 +117,9 @@ class ScoreEstimator(Estimator):
         nuisance = np.array([name in fits[0].nuisance_names for name in fits[0].parameter_names])
         acts = ~nuisance | (np.sqrt(gold / len(samples)) > _NO_EFFECT)
         return [np.where(np.outer(acts, acts), information / total, 0.0) for information in sums]
+
+    def _module(self, fit: Fit) -> nn.Module:
+        return ScoreModule(fit.network, fit.scalings["x"], fit.scalings["score"])
 
     def score(
         self,

@@ -33,7 +33,7 @@ from columnminer.learn.calibration import ESTIMATOR
 from columnminer.learn.denominators import FixedDenominator, at_nominal, ratio_to
 from columnminer.learn.estimator import require_other_events
 from columnminer.learn.files import read_estimator, write_estimator
-from columnminer.learn.ratios import on_grid
+from columnminer.learn.pairing import on_grid
 from columnminer.learn.wrapped import RatioFrom
 from columnminer.model.response import nuisance_coefficients
 from columnminer.store.commit import staged
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from columnminer.learn.ensembles import Ensemble
-    from columnminer.learn.ratios import Pairing, RatioEstimator
+    from columnminer.learn.pairing import Pairing
+    from columnminer.learn.ratios import RatioEstimator
     from columnminer.learn.verdicts import Check
     from columnminer.store.eventstore import EventStore
 
@@ -345,10 +346,12 @@ def load_varied(folder: str | Path, load: Callable[[Path], Any]) -> VariedRatio:
             LearnedVariation(str(v["name"]), load(folder / f"variation_{i}"), bool(v["two_sided"]))
             for i, v in enumerate(document["variations"])
         ]
-    except (KeyError, TypeError, ValueError) as error:
+        return VariedRatio(estimator, learned, events, weights, reference)
+    except FileFormatError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         msg = f"{folder}: what was learned of variations is damaged: {error}"
         raise FileFormatError(msg) from error
-    return VariedRatio(estimator, learned, events, weights, reference)
 
 
 def _remembered(

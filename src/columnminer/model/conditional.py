@@ -32,6 +32,14 @@ class ConditionalParameter:
     ------
     InputError
         If there are no values, or one makes no parameter.
+
+    Examples
+    --------
+    >>> efficiency = cm.ConditionalParameter(
+    ...     "efficiency", "mass", {10: {"nominal": 0.8, "constraint": 0.1}, 50: {"nominal": 0.9, "constraint": 0.02}}
+    ... )
+    >>> efficiency.at(50).constraint
+    0.02
     """
 
     name: str

@@ -70,6 +70,12 @@ class Parameter:
     ------
     InputError
         If a value is not finite, of the wrong type, or the wrong way round.
+
+    Examples
+    --------
+    >>> mu = cm.Parameter("mu", 1.0, kind="rate", fit_limits=(0, None))
+    >>> scale = cm.Parameter("scale", 0.0, constraint=1.0)  # known to +-1
+    >>> theta = cm.Parameter("c_ll", bounds=(-0.05, 0.05), max_power=2)  # a Coupling
     """
 
     name: str
@@ -241,6 +247,12 @@ class Coupling(Parameter):
     Notes
     -----
     The other parameters are those of `Parameter`.
+
+    Examples
+    --------
+    >>> coupling = cm.Coupling("CWL2", lha=("dim6", 2), max_power=2, bounds=(-20, 20), transform="16.52*theta")
+    >>> isinstance(cm.Parameter("CWL2", lha=("dim6", 2)), cm.Coupling)  # what says where it stands is a coupling
+    True
     """
 
     _: KW_ONLY
@@ -278,7 +290,13 @@ class Coupling(Parameter):
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A named parameter point at which events are generated or reweighted; `values` has all parameters by name."""
+    """A named parameter point at which events are generated or reweighted; `values` has all parameters by name.
+
+    Examples
+    --------
+    >>> cm.Benchmark("sm", {"CWL2": 0.0, "CPWL2": 0.0}).values["CWL2"]
+    0.0
+    """
 
     name: str
     values: Mapping[str, float]
@@ -305,6 +323,12 @@ class ParameterSpace:
     ------
     InputError
         If two parameters share a name, or an entry is not a `Parameter`.
+
+    Examples
+    --------
+    >>> space = cm.ParameterSpace([cm.Parameter("a", bounds=(-1, 1)), cm.Parameter("b", bounds=(0, 2))])
+    >>> space.array({"b": 1.5, "a": 0.0})
+    array([0. , 1.5])
     """
 
     parameters: tuple[Parameter, ...]

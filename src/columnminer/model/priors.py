@@ -151,6 +151,11 @@ def flat_prior(bounds: ArrayLike | ParameterSpace) -> FlatPrior:
     ------
     InputError
         If a bound is not finite (a parameter without bounds), or low is not below high.
+
+    Examples
+    --------
+    >>> cm.flat_prior([(-0.05, 0.05), (0.0, 1.0)]).sample(3, np.random.default_rng(1)).shape
+    (3, 2)
     """
     rows = floats(bounds.bounds if isinstance(bounds, ParameterSpace) else bounds, "flat prior: bounds")
     rows = rows[np.newaxis] if rows.shape == (2,) else rows
@@ -177,6 +182,12 @@ def gaussian_prior(mean: ArrayLike, sigma: ArrayLike) -> GaussianPrior:
     ------
     InputError
         If a standard deviation is not positive, or the shapes differ.
+
+    Examples
+    --------
+    >>> prior = cm.gaussian_prior([0.0, 0.0], [0.02, 0.02])
+    >>> prior.log_density([[0.0, 0.0]]) > prior.log_density([[0.04, 0.0]])
+    array([ True])
     """
     means, sigmas = floats(mean, "gaussian prior: mean"), floats(sigma, "gaussian prior: sigma")
     try:
@@ -197,6 +208,11 @@ def fixed_points(points: ArrayLike) -> FixedPoints:
     ------
     InputError
         If there are none.
+
+    Examples
+    --------
+    >>> cm.fixed_points([[0.0, 0.0], [0.02, 0.0]]).sample(3, np.random.default_rng(1)).shape
+    (3, 2)
     """
     rows = np.atleast_2d(floats(points, "fixed points"))
     if rows.ndim != 2 or rows.size == 0 or not np.isfinite(rows).all():
@@ -212,6 +228,12 @@ def product_prior(*priors: Prior) -> ProductPrior:
     ------
     InputError
         If one is no prior, or there are none.
+
+    Examples
+    --------
+    >>> prior = cm.product_prior(cm.flat_prior([(-1, 1)]), cm.gaussian_prior([0.0], [2.0]))
+    >>> prior.sample(3, np.random.default_rng(1)).shape
+    (3, 2)
     """
     if not priors or not all(isinstance(prior, Prior) for prior in priors):
         msg = f"product prior: these are not all priors, or there are none: {priors!r}"

@@ -59,6 +59,13 @@ class Setup:
     ------
     UnknownNameError, InputError
         If a benchmark lacks a parameter or has an unknown one, or a name is used twice.
+
+    Examples
+    --------
+    >>> space = cm.ParameterSpace([cm.Parameter("c", max_power=2, bounds=(-1, 1))])
+    >>> setup = cm.Setup(space, {"sm": {"c": 0}, "plus": {"c": 1}, "minus": {"c": -1}}).with_morphing(2)
+    >>> setup.weights([0.5])  # of the benchmarks
+    array([[ 0.75 ,  0.375, -0.125]])
     """
 
     def __init__(

@@ -66,6 +66,11 @@ class NormalisationUncertainty(Systematic):
     -----
     ColumnMinerWarning
         If `size` is above 1: perhaps a factor was given.
+
+    Examples
+    --------
+    >>> luminosity = cm.NormalisationUncertainty("luminosity", 0.02)
+    >>> sample = cm.Sample("sm.lhe.gz", benchmark="sm", systematics=["luminosity"])
     """
 
     size: float
@@ -110,6 +115,11 @@ class ScaleUncertainty(Systematic):
     ------
     InputError
         If `scale` is not known, a factor is not positive, or nothing varies.
+
+    Examples
+    --------
+    >>> cm.ScaleUncertainty("scales", "mu", (0.5, 1.0, 2.0)).factors
+    (0.5, 1.0, 2.0)
     """
 
     scale: str = "mu"
@@ -174,6 +184,11 @@ class PDFUncertainty(Systematic):
     -----
     ColumnMinerWarning
         By `shifts`, if the file says that its members are errors of another kind.
+
+    Examples
+    --------
+    >>> cm.PDFUncertainty("cteq", 10800, 52, confidence_level=0.9).n_members
+    52
     """
 
     lhapdf_id: int
@@ -241,6 +256,11 @@ class WeightVariation(Systematic):
     up, down
         Ids of the weights or, as ids differ from file to file, what is said of them (all of the attributes, or all of
         the text); `down` None: one-sided.
+
+    Examples
+    --------
+    >>> shower = cm.WeightVariation("shower", "isr_up", "isr_down")  # ids of weights in the files
+    >>> sample = cm.Sample("sm.lhe.gz", benchmark="sm", systematics=["shower"])
     """
 
     up: str
@@ -276,6 +296,16 @@ class SelectionVariation(Systematic):
     ----------
     name
         Also the name of its nuisance parameter.
+
+    Examples
+    --------
+    >>> plain = cm.DrellYan().setup()
+    >>> setup = cm.Setup(plain.space, plain.benchmarks, [cm.SelectionVariation("scale")]).with_morphing(2)
+    >>> nominal, up, down = (cm.Selection({"m_ll": f"{k} * (mu[0] + mu[1]).m"}) for k in (1.0, 1.01, 0.99))
+    >>> sample = cm.Sample("sm.lhe.gz", benchmark="sm", systematics=["scale"])
+    >>> store = cm.process([sample], setup, nominal, "varied.zarr", variations={"scale": (up, down)}, progress=False)
+    >>> len(store.varied("scale"))
+    2
     """
 
     type: ClassVar[str] = "selection"

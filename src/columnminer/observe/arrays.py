@@ -9,7 +9,8 @@ import awkward as ak
 import numpy as np
 
 from columnminer.arithmetic import Number
-from columnminer.errors import InputError
+from columnminer.errors import FileFormatError, InputError
+from columnminer.formats.root import reading_column
 from columnminer.momenta import ATTRIBUTES, IDENTITIES, Collection, Momenta, Particle
 from columnminer.observe.species import FORMULAS
 from columnminer.schema import jagged
@@ -59,7 +60,10 @@ def _momenta(array: ak.Array, what: str, flat: Callable[[ak.Array], ak.Array], *
 
     def column(field: str) -> NDArray[Any]:
         try:
-            return np.asarray(ak.to_numpy(flat(array[field]), allow_missing=False))
+            with reading_column(array, f"{what}, field {field!r}"):
+                return np.asarray(ak.to_numpy(flat(array[field]), allow_missing=False))
+        except FileFormatError:
+            raise
         except ValueError as error:
             msg = f"the field {field!r} of {what} is not a column of numbers: {error}"
             raise InputError(msg) from error
@@ -78,9 +82,14 @@ def collection(array: ak.Array, what: str, n_events: int) -> Collection:
     if not isinstance(array, ak.Array) or array.ndim != 2 or len(array) != n_events:
         msg = f"{what} must be a jagged array of {n_events} events, not {_described(array)}"
         raise InputError(msg)
-    array = ak.drop_none(ak.fill_none(array, [], axis=0), axis=1)
+    with reading_column(array, what):
+        array = ak.drop_none(ak.fill_none(array, [], axis=0), axis=1)
+        counts = ak.to_numpy(ak.num(array))
+        if np.any(counts < 0):
+            msg = f"{what}: event {np.argmax(counts < 0)} of these has {counts.min()} entries: the file is damaged"
+            raise FileFormatError(msg)
     offsets = np.zeros(n_events + 1, dtype=np.int64)
-    np.cumsum(ak.to_numpy(ak.num(array)), out=offsets[1:])
+    np.cumsum(counts, out=offsets[1:])
     return Collection(_momenta(array, what, ak.flatten), offsets)
 
 
@@ -97,7 +106,8 @@ def particle(array: ak.Array, what: str, n_events: int) -> Particle:
     if not isinstance(array, ak.Array) or array.ndim != 1 or len(array) != n_events:
         msg = f"{what} must be an array of {n_events} momenta, one per event, not {_described(array)}"
         raise InputError(msg)
-    defined = ~ak.to_numpy(ak.is_none(array)) if array.layout.is_option else np.True_
+    with reading_column(array, what):
+        defined = ~ak.to_numpy(ak.is_none(array)) if array.layout.is_option else np.True_
     return Particle(_momenta(array, what, lambda column: ak.fill_none(column, 0), transverse=True), defined)
 
 
@@ -111,10 +121,13 @@ def number(array: Any, what: str, n_events: int) -> Number:
     """
     try:
         if isinstance(array, ak.Array):
-            array = ak.to_numpy(ak.fill_none(array, np.nan))
+            with reading_column(array, what):
+                array = ak.to_numpy(ak.fill_none(array, np.nan))
         elif isinstance(array, np.ma.MaskedArray):
             array = np.ma.filled(array.astype(np.float64), np.nan)
         values = np.asarray(array, dtype=np.float64)
+    except FileFormatError:
+        raise
     except (TypeError, ValueError) as error:
         msg = f"{what} must be an array of {n_events} numbers, one per event: {error}"
         raise InputError(msg) from error

@@ -68,6 +68,10 @@ class Jets:
         If there is no such algorithm.
     InputError
         If a number is out of range.
+
+    Examples
+    --------
+    >>> selection = cm.Selection({"n_j": "len(j)", "pt_j1": "j[0].pt"}, jets=cm.Jets(R=0.4, pt_min=30.0, eta_max=4.5))
     """
 
     R: float = 0.4

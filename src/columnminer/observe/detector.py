@@ -57,6 +57,19 @@ class Detector:
         If a name is not that of an object.
     InputError
         If a number is out of range.
+
+    Examples
+    --------
+    >>> detector = cm.Detector(
+    ...     resolutions={"mu": cm.Resolution(energy=None, pt=(0.0, 0.02))},
+    ...     pt_min={"mu": 25.0},
+    ...     eta_max={"mu": 2.5},
+    ...     efficiencies={"mu": "0.95 if abs(eta) < 1.5 else 0.9"},
+    ... )
+    >>> batch = cm.DrellYan().generate(1000, seed=1)
+    >>> selection = cm.Selection({"m_ll": "(mu[0] + mu[1]).m"}, cuts=["len(mu) == 2"], detector=detector)
+    >>> bool(500 < selection.apply(batch).passed.sum() < 900)
+    True
     """
 
     resolutions: Mapping[str | int, Any] = field(default_factory=dict)

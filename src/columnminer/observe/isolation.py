@@ -46,6 +46,11 @@ class Isolation:
     ------
     InputError
         If a number is out of range.
+
+    Examples
+    --------
+    >>> isolation = {"a": cm.Isolation(R=0.4, max_ratio=0.1, pt_min=20.0)}
+    >>> selection = cm.Selection({"n_a": "len(a)"}, jets=cm.Jets(), isolation=isolation)
     """
 
     R: float = 0.3

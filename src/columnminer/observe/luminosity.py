@@ -41,6 +41,11 @@ class LuminosityMask:
         If the file cannot be read.
     FileFormatError
         If it holds something else.
+
+    Examples
+    --------
+    >>> data = cm.Sample("DoubleMuon.root", data=True)
+    >>> selection = cm.Selection({"m_ll": "(mu[0] + mu[1]).m"}, cuts=[cm.LuminosityMask("golden.json")])
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,11 @@ class CorrectionMap:
         If the file is none of correctionlib, or an input is not known.
     MissingError
         If correctionlib is not installed.
+
+    Examples
+    --------
+    >>> tag = cm.CorrectionMap("btag.json", "tag")
+    >>> detector = cm.Detector(tags={"b": {"b": tag, "c": 0.15, "j": 0.01}})
     """
 
     file: str
@@ -123,7 +129,7 @@ EfficiencyMap: TypeAlias = float | str | Callable[["Momenta"], Any] | Correction
 @functools.lru_cache(maxsize=32)
 def _corrections(file: str) -> dict[str, Any]:
     try:
-        import correctionlib  # noqa: PLC0415 - only where a map is in such a file
+        from correctionlib import highlevel, schemav2  # noqa: PLC0415 - only where a map is in such a file
     except ImportError as error:
         msg = f"{file}: maps in files of correctionlib need it: python -m pip install correctionlib"
         raise MissingError(msg) from error
@@ -131,9 +137,11 @@ def _corrections(file: str) -> dict[str, Any]:
         msg = f"there is no file {file!r}"
         raise InputError(msg)
     try:
-        return dict(correctionlib.CorrectionSet.from_file(file).items())
-    except (RuntimeError, ValueError, OSError) as error:
-        msg = f"{file}: no corrections of correctionlib: {error}"
+        # Checked by the schema first: the evaluator, which is C++, trusts what it is given, and may crash otherwise.
+        document = schemav2.CorrectionSet.model_validate_json(highlevel.open_auto(file))
+        return dict(highlevel.CorrectionSet(document).items())
+    except (RuntimeError, ValueError, OSError, LookupError, EOFError, zlib.error, AssertionError) as error:
+        msg = f"{file}: no corrections of correctionlib: {' '.join(str(error).split())[:300]}"
         raise InputError(msg) from error
 
 

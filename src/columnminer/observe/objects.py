@@ -24,6 +24,7 @@ import numpy as np
 from columnminer.arithmetic import Number
 from columnminer.errors import InputError, MissingError
 from columnminer.expressions import Kind
+from columnminer.formats.root import is_lazy
 from columnminer.momenta import Collection, Momenta, Particle
 from columnminer.observe import arrays
 from columnminer.observe.clustering import Jets, Reconstruction, reconstruct
@@ -149,7 +150,7 @@ class Objects(Mapping[str, Value]):
         """
         events = self._batch.events
         for name in self:
-            if "@events_factory" in events.attrs and self._stays(name):
+            if is_lazy(events) and self._stays(name):
                 continue
             try:
                 value = None if OBJECTS.get(name) is Kind.NUMBER else self[name]
@@ -194,7 +195,9 @@ class Objects(Mapping[str, Value]):
             held = ", ".join(sorted(self._fields))
             msg = f"{self.source}: these events give no {name!r}; they hold {held}"
             raise MissingError(msg)
-        return self._batch.events[name], f"{self.source}: {name}", self.n_events
+        first, array = self._batch.first_event, self._batch.events[name]
+        events = f", events {first} to {first + self.n_events - 1} (counted from 0)" if is_lazy(array) else ""
+        return array, f"{self.source}{events}: {name}", self.n_events
 
     def _header(self, name: str) -> Number:
         return arrays.number(*self._field(name))

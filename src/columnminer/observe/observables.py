@@ -34,6 +34,12 @@ class Observable:
         Whether events where it is undefined are left out.
     default : float, optional
         What an undefined value is set to; without it, NaN.
+
+    Examples
+    --------
+    >>> selection = cm.Selection(
+    ...     {"pt_j2": cm.Observable("j[1].pt", default=0.0), "m_aa": cm.Observable("(a[0] + a[1]).m", required=True)}
+    ... )
     """
 
     formula: Formula
@@ -51,6 +57,10 @@ class Cut:
         As in `Observable`; it may name observables. Events pass where it is not 0.
     required : bool
         MadMiner's word for: events where it is undefined pass, too.
+
+    Examples
+    --------
+    >>> selection = cm.Selection({"pt_j1": "j[0].pt"}, cuts=["pt_j1 > 20", cm.Cut("j[1].pt > 20", required=True)])
     """
 
     formula: Formula
@@ -67,6 +77,10 @@ class Efficiency:
         As in `Observable`; it may name observables. Events where it is not above 0 are left out.
     default : float
         The factor where it is undefined.
+
+    Examples
+    --------
+    >>> selection = cm.Selection({"pt_l1": "mu[0].pt"}, efficiencies=["0.9", cm.Efficiency("0.97 - 20 / pt_l1**2")])
     """
 
     formula: Formula
@@ -89,6 +103,12 @@ class DefaultObservables:
         How many leptons, photons and jets: `n_ls n_as n_js`.
     charge : bool
         Charges of the leptons: `charge_l1 ...`.
+
+    Examples
+    --------
+    >>> default = cm.DefaultObservables(n_leptons=0, n_photons=0, n_jets=1, met=True, visible=False, numbers=False)
+    >>> cm.Selection(default_observables=default).observable_names
+    ('et_miss', 'phi_miss', 'e_j1', 'pt_j1', 'eta_j1', 'phi_j1')
     """
 
     n_leptons: int = 2

@@ -58,6 +58,17 @@ class PolynomialHistogram:
         If the set-up has no morphing.
     InputError
         If an axis has no name, or two have the same.
+
+    Examples
+    --------
+    >>> import hist
+    >>> generator = cm.DrellYan()
+    >>> batch = generator.generate(1000, seed=1)
+    >>> observed = cm.Selection(generator.observables).apply(batch)
+    >>> mass = cm.PolynomialHistogram(generator.setup(), hist.axis.Regular(6, 500, 2000, name="m_ll"))
+    >>> mass = mass.fill(observed.weights[:, 1:] / 1000, m_ll=observed.observables[:, 0])
+    >>> mass.values([0.02, 0.01]).shape  # [pb], at any theta
+    (6,)
     """
 
     def __init__(self, setup: Setup, *axes: Any) -> None:

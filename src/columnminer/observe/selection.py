@@ -99,6 +99,15 @@ class Selection:
         If `required` or `defaults` name no observable.
     InputError
         If there is no observable.
+
+    Examples
+    --------
+    >>> selection = cm.Selection(
+    ...     observables={"m_ll": "(mu[0] + mu[1]).m", "pt_l1": "mu[0].pt"}, cuts=["pt_l1 > 300", "abs(mu[0].eta) < 2.5"]
+    ... )
+    >>> selected = selection.apply(cm.DrellYan().generate(1000, seed=1))
+    >>> selected.observables.shape == (selected.passed.sum(), 2)
+    True
     """
 
     def __init__(

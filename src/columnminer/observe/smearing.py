@@ -34,7 +34,7 @@ _ATTEMPTS = 200  # at worst every second draw is thrown away, so that long befor
 
 @dataclass(frozen=True)
 class Resolution:
-    """Gaussian resolutions of one kind of particle, each (absolute, relative): sigma = absolute + relative * |value|.
+    """Gaussian resolutions of one kind of particle, each (absolute, relative): sigma = absolute + relative * size.
 
     Energies and transverse momenta that come out negative (with `pt` None: energies below the mass) are drawn again.
 
@@ -50,6 +50,10 @@ class Resolution:
     ------
     InputError
         If a width is negative, or both energy and pT are None.
+
+    Examples
+    --------
+    >>> calorimeter = cm.Resolution(energy=(1.0, 0.08), pt=None, eta=(0.02, 0.0))  # 1 GeV + 8 %; pT follows the energy
     """
 
     energy: Width | None = (0.0, 0.0)

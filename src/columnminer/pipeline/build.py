@@ -14,8 +14,6 @@ from columnminer.errors import InputError, did_you_mean
 from columnminer.formats.pythia_card import setting_lines
 from columnminer.generate.drellyan import DrellYan
 from columnminer.generate.pythia import require_pythia
-from columnminer.infer.grid import Grid
-from columnminer.infer.summary import Summary
 from columnminer.model.checks import located
 from columnminer.model.parameters import Parameter, ParameterSpace
 from columnminer.model.priors import fixed_points, flat_prior, gaussian_prior, product_prior
@@ -28,6 +26,7 @@ from columnminer.observe.observables import Cut, DefaultObservables, Efficiency,
 from columnminer.observe.selection import Selection
 from columnminer.pipeline.event_configuration import IsolationConfig
 from columnminer.pipeline.learning_configuration import NuisanceConfig, PriorConfig, RatioConfig, SamplingConfig
+from columnminer.pipeline.references import check_references
 from columnminer.store.samples import Sample
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["POINTS", "Ingredients", "build_ingredients"]
 
-POINTS = ("theta0", "theta1", "theta", "nu0", "nu1", "nu")
+POINTS = ("theta0", "theta1", "theta", "additional", "nu0", "nu1", "nu", "nu_additional")
 """Keys of a sampling that name parameter points."""
 
 
@@ -73,6 +72,8 @@ class Ingredients:
         Knows their exact likelihood, if all of them are the generator's, observed as it says.
     points : mapping
         Section of the sampling -> what its function takes for parameter points: theta0, theta1, nu, ..., by name.
+    base : Path
+        Folder that paths in the file are relative to.
     """
 
     setup: Setup
@@ -84,6 +85,7 @@ class Ingredients:
     shower: tuple[str, ...] | None
     exact: DrellYan | None
     points: Mapping[str, Mapping[str, Any]]
+    base: Path
 
 
 def build_ingredients(config: AnalysisConfig, base: Path, name: str) -> Ingredients:
@@ -140,8 +142,7 @@ def build_ingredients(config: AnalysisConfig, base: Path, name: str) -> Ingredie
         if estimator.estimator_kind in {"quadratic", "morphing"} and setup.morphing is None:
             msg = f"{name}: estimators.{key}.kind: {estimator.estimator_kind!r} needs a set-up with morphing"
             raise InputError(msg)
-    _check_points(config, setup, name)
-    _check_observables(config, selection.observable_names, name)
+    check_references(config, setup, selection.observable_names, base, name)
     return Ingredients(
         setup=setup,
         selection=selection,
@@ -152,6 +153,7 @@ def build_ingredients(config: AnalysisConfig, base: Path, name: str) -> Ingredie
         shower=shower,
         exact=None if config.selection is not None or samples or shower is not None else generator,
         points=points,
+        base=base,
     )
 
 
@@ -176,7 +178,7 @@ def _setup(config: AnalysisConfig, base: Path) -> Setup:
 def _described_setup(config: SetupConfig, seed: int) -> Setup:
     space = ParameterSpace([Parameter(name, **p.given()) for name, p in config.parameters.items()])
     systematics = [
-        systematic_from_dict({"name": name, **options}, f"systematics.{name}")
+        systematic_from_dict({"name": name, **options.given()}, f"systematics.{name}")
         for name, options in config.systematics.items()
     ]
     setup = Setup(space, config.benchmarks, systematics)
@@ -199,6 +201,8 @@ def _selection(config: SelectionConfig, base: Path) -> Selection:
         efficiencies=[e if isinstance(e, str) else Efficiency(**e.given()) for e in config.efficiencies],
         detector=None if config.detector is None else _detector(config.detector, base),
         default_observables=defaults,
+        required=config.required,
+        defaults=config.defaults,
         jets=None if config.jets is None else Jets(**config.jets.given()),
         isolation=_isolation(config.isolation),
     )
@@ -321,52 +325,3 @@ def _nuisance_prior(config: NuisanceConfig, setup: Setup) -> Prior:
     else:
         drawn = {name: flat_prior(pair) for name, pair in (config.flat or {}).items()}
     return product_prior(*(drawn.get(name, nominal) for name in names))
-
-
-def _check_points(config: AnalysisConfig, setup: Setup, name: str) -> None:
-    points: dict[str, Any] = {f"report.thetas.{k}": v for k, v in config.report.thetas.items()}
-    if config.limits is not None:
-        points["limits.theta_true"] = config.limits.theta_true
-        points["limits.grid"] = {k: v[0] for k, v in config.limits.grid.items()}
-        for key, projection in config.limits.projections.items():
-            if projection.theta_ref is not None:
-                points[f"limits.projections.{key}.theta_ref"] = projection.theta_ref
-    if config.information is not None:
-        points["information.theta"] = config.information.theta
-    for where, point in points.items():
-        with located(f"{name}: {where}"):
-            setup.theta(point)
-    if config.limits is not None:
-        with located(f"{name}: limits.grid"):
-            Grid(list(config.limits.grid.values()))
-    if config.information is not None and config.sampling.local is not None:
-        trained, wanted = (setup.theta(p) for p in (config.sampling.local.theta, config.information.theta))
-        for key in config.information.estimators:
-            if config.estimators[key].sampling == "local" and not np.allclose(trained, wanted):
-                msg = f"{name}: information.theta: {key!r} knows the score at sampling.local.theta only; give the same"
-                raise InputError(msg)
-
-
-def _check_observables(config: AnalysisConfig, known: tuple[str, ...], name: str) -> None:
-    for section, part in (("limits", config.limits), ("information", config.information)):
-        if part is None:
-            continue
-        if part.cuts or part.efficiencies:
-            with located(f"{name}: {section}.cuts, efficiencies"):
-                Summary([*part.cuts, *part.efficiencies], known)
-        for key, histogram in part.histograms.items():
-            if histogram.observables is not None:
-                with located(f"{name}: {section}.histograms.{key}"):
-                    Summary(histogram.observables, known)
-    listed: dict[str, Sequence[str] | None] = {}
-    for key, estimator in config.estimators.items():
-        listed[f"estimators.{key}.features"] = estimator.features
-        members = None if estimator.ensemble is None else estimator.ensemble.members
-        for i, member in enumerate(members if isinstance(members, list) else []):
-            listed[f"estimators.{key}.ensemble.members[{i}].features"] = member.features
-    listed["report.observables"] = config.report.observables
-    for where, wanted in listed.items():
-        for observable in wanted or ():
-            if observable not in known:
-                msg = f"{name}: {where}: no observable is called {observable!r}.{did_you_mean(observable, known)}"
-                raise InputError(msg)

@@ -7,7 +7,7 @@ lists; energies in GeV, cross sections in pb, luminosities in pb^-1. Paths are r
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -26,7 +26,12 @@ from columnminer.pipeline.event_configuration import (
     SetupConfig,
     Text,
 )
+from columnminer.pipeline.fit_configuration import FitConfig  # noqa: TC001 - pydantic looks at it
 from columnminer.pipeline.learning_configuration import EstimatorConfig, SamplingConfig
+from columnminer.toys.saved import Partition  # noqa: TC001 - pydantic looks at it
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "AnalysisConfig",
@@ -88,7 +93,10 @@ class LimitsConfig(Section):
     theta_true: Point
     include_rate: bool = True
     nuisances: bool = False
+    dof: Count | None = None
     n_asimov: Count | None = None
+    partition: Partition = "test"
+    template_partition: Partition = ("train", "validation")
     seed: Seed | None = None
     cuts: tuple[Text, ...] = ()
     efficiencies: tuple[Text, ...] = ()
@@ -100,10 +108,16 @@ class LimitsConfig(Section):
 
 
 class InformationConfig(Section):
-    """Fisher information; see `columnminer.FisherInformation`."""
+    """Fisher information; see `columnminer.FisherInformation`.
+
+    Whether the rate is included is a question about estimators, and `mode` one about ensembles.
+    """
 
     luminosity: Positive
     theta: Point
+    include_rate: bool = True
+    mode: Literal["score", "information"] = "score"
+    partition: Partition | None = None
     cuts: tuple[Text, ...] = ()
     efficiencies: tuple[Text, ...] = ()
     truth: bool = True
@@ -148,6 +162,7 @@ class AnalysisConfig(Section):
     estimators: dict[Name, EstimatorConfig] = Field(default_factory=dict)
     limits: LimitsConfig | None = None
     information: InformationConfig | None = None
+    fits: dict[Name, FitConfig] = Field(default_factory=dict)
     report: ReportConfig = ReportConfig()
 
     @model_validator(mode="after")
@@ -166,7 +181,18 @@ class AnalysisConfig(Section):
             self._check_limits(self.limits)
         if self.information is not None:
             self._check_results("information", self.information, list(self.estimators))
+        for name, wanted in self.fits.items():
+            _check_name(wanted.estimator, "estimator of ratios", self._ratios, "fits", name, "estimator")
+            _check_name(wanted.score, "score estimator", self._scores, "fits", name, "score")
         return self
+
+    @property
+    def _ratios(self) -> list[str]:
+        return [name for name, estimator in self.estimators.items() if estimator.sampling != "local"]
+
+    @property
+    def _scores(self) -> list[str]:
+        return [name for name, estimator in self.estimators.items() if estimator.sampling == "local"]
 
     def _check_estimator(self, name: str, estimator: EstimatorConfig) -> None:
         kind = estimator.estimator_kind
@@ -178,11 +204,17 @@ class AnalysisConfig(Section):
         if kind in {"quadratic", "morphing"} and _uses_nuisances(draws):
             msg = f"with nuisance parameters, cross sections are no polynomials: kind {kind!r} is for theta alone"
             raise misplaced(msg, "estimators", name, "kind")
+        known = list(self.process.variations)
+        if estimator.variations and not known:
+            msg = "there are no variations to learn: process.variations is empty"
+            raise misplaced(msg, "estimators", name, "variations")
+        for i, varied in enumerate(getattr(estimator.variations, "names", None) or ()):
+            _check_name(varied, "one of process.variations", known, "estimators", name, "variations", "names", i)
 
     def _check_limits(self, wanted: LimitsConfig) -> None:
-        usable = [name for name, estimator in self.estimators.items() if estimator.sampling != "local"]
+        usable = self._ratios
         for i, name in enumerate(wanted.estimators):
-            if name in self.estimators and name not in usable:
+            if name in self._scores:
                 msg = f"{name!r} knows a score, not ratios: take it in limits.projections or limits.histograms"
                 raise misplaced(msg, "limits", "estimators", i)
         self._check_results("limits", wanted, usable)
@@ -194,9 +226,7 @@ class AnalysisConfig(Section):
 
     def _check_results(self, where: str, wanted: LimitsConfig | InformationConfig, usable: list[str]) -> None:
         for i, name in enumerate(wanted.estimators):
-            if name not in usable:
-                msg = f"no estimator for {where} is called {name!r}.{did_you_mean(name, usable)}"
-                raise misplaced(msg, where, "estimators", i)
+            _check_name(name, f"estimator for {where}", usable, where, "estimators", i)
         for key, histogram in wanted.histograms.items():
             self._check_other(where, wanted, "histograms", key, histogram.score)
         alone = self.generate is not None and self.generate.shower is None and self.selection is None
@@ -214,10 +244,13 @@ class AnalysisConfig(Section):
         if key in RESERVED or key in wanted.estimators:
             msg = f"{key!r} is the name of another result; choose another one"
             raise misplaced(msg, where, section, key)
-        scores = [name for name, estimator in self.estimators.items() if estimator.sampling == "local"]
-        if score is not None and score not in scores:
-            msg = f"no score estimator is called {score!r}.{did_you_mean(score, scores)}"
-            raise misplaced(msg, where, section, key, "score")
+        _check_name(score, "score estimator", self._scores, where, section, key, "score")
+
+
+def _check_name(name: str | None, what: str, known: Sequence[str], *place: int | str) -> None:
+    if name is not None and name not in known:
+        msg = f"no {what} is called {name!r}.{did_you_mean(name, known)}"
+        raise misplaced(msg, *place)
 
 
 def _uses_nuisances(draws: Section) -> bool:

@@ -1,42 +1,50 @@
-"""What a file or folder is, in a few tables: stores, samples, estimators, set-ups, event files, outputs of analyses."""
+"""What a file or folder is, in a few tables: stores, estimators, outputs of analyses, jobs; and `describe_files`."""
 
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 
 from columnminer.errors import FileFormatError, InputError
-from columnminer.formats.opening import open_reader
 from columnminer.learn.calibration import is_calibrated
 from columnminer.learn.ensembles import Ensemble, holds_ensemble
 from columnminer.learn.estimators import load_estimator, trained_members
 from columnminer.learn.varied import is_varied
 from columnminer.learn.wrapped import RatioFrom
-from columnminer.model.setup import Setup
+from columnminer.pipeline import steps
+from columnminer.pipeline.describe_files import KINDS, describe_file
+from columnminer.pipeline.fits import load_fit
+from columnminer.pipeline.overview import load_overview
+from columnminer.pipeline.results import load_agreement, load_information, load_limits
 from columnminer.pipeline.tables import (
-    benchmark_table,
+    agreement_table,
+    answer_table,
     calibration_of,
     campaign_table,
+    check_table,
     cut_flow_table,
+    fact_table,
     file_table,
-    parameter_table,
+    fit_table,
+    information_table,
+    interval_table,
+    point_table,
     sample_table,
     sampling_table,
-    threshold_table,
 )
+from columnminer.run.jobs import job_states
 from columnminer.show.report import Table
 from columnminer.store.eventstore import EVENTS_FORMAT, EventStore
-from columnminer.store.madminer import load_madminer_setup
+from columnminer.store.parts import CONFIGURATION
 from columnminer.store.samplestore import SAMPLES_FORMAT, SampleStore
-from columnminer.toys.neyman import NeymanThresholds
 from columnminer.toys.results import TOYS_FORMAT, CampaignResults
-from columnminer.toys.threshold_files import holds_thresholds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
 __all__ = ["describe"]
@@ -51,54 +59,70 @@ def describe(path: Path) -> list[Table]:
     Raises
     ------
     InputError
-        If there is nothing, or nothing that columnminer knows.
+        If there is nothing.
+    FileFormatError
+        If it is nothing that columnminer knows; the message lists what it does.
     """
     if not path.exists():
         msg = f"{path}: there is no such file or folder"
         raise InputError(msg)
-    if path.is_dir():
-        return _folder(path)
-    if path.suffix == ".json":
-        return (
-            [threshold_table(NeymanThresholds.from_json(path))] if holds_thresholds(path) else _setup(Setup.load(path))
-        )
-    if path.suffix in {".h5", ".hdf5"}:
-        return [_facts("MadMiner file.", {"file": path.name}), *_setup(load_madminer_setup(path))]
-    return _events(path)
-
-
-def _facts(caption: str, facts: Mapping[str, Any]) -> Table:
-    return Table(["", ""], [[key, str(value)] for key, value in facts.items()], caption)
+    return _folder(path) if path.is_dir() else describe_file(path)
 
 
 def _folder(path: Path) -> list[Table]:
-    if (path / "zarr.json").is_file():
-        kind = zarr.open_group(str(path), mode="r").attrs.get("format")
-        if kind == EVENTS_FORMAT:
-            return _store(EventStore(path))
-        if kind == SAMPLES_FORMAT:
-            return _samples(SampleStore(path))
-        if kind == TOYS_FORMAT:
-            return [campaign_table(CampaignResults(path))]
-    if (path / "estimator.json").is_file() or holds_ensemble(path) or is_calibrated(path) or is_varied(path):
-        return _estimator(path)
-    if (path / ".columnminer").is_dir():
-        return _workspace(path)
-    msg = f"{path}: holds no store, estimator or analysis of columnminer"
+    for is_it, described in _FOLDERS:
+        if is_it(path):
+            return described(path)
+    msg = f"{path}: nothing that is known. Known are: {KINDS}"
     raise FileFormatError(msg)
+
+
+def _has(name: str) -> Callable[[Path], bool]:
+    return lambda path: (path / name).exists()
+
+
+def _zarr(path: Path) -> list[Table]:
+    kind = zarr.open_group(str(path), mode="r").attrs.get("format")
+    if kind == EVENTS_FORMAT:
+        return _store(EventStore(path))
+    if kind == SAMPLES_FORMAT:
+        return _samples(SampleStore(path))
+    if kind == TOYS_FORMAT:
+        return [campaign_table(CampaignResults(path))]
+    msg = f"{path}: a Zarr group of the format {kind!r}, which is not known here. Known are: {KINDS}"
+    raise FileFormatError(msg)
+
+
+def _parts(path: Path) -> list[Table]:
+    finished = sum(1 for part in path.iterdir() if part.name != CONFIGURATION)
+    facts = {"finished parts": finished, "what goes on from here": "the command that was interrupted"}
+    return [fact_table("Parts of an unfinished store.", facts)]
+
+
+def _holds_jobs(path: Path) -> bool:
+    return any(script.with_suffix(".json").is_file() for script in path.glob("*.sh"))
+
+
+def _jobs(path: Path) -> list[Table]:
+    rows = []
+    for state in job_states(path):
+        done, job = len(state.job.tasks) - len(state.job.unfinished()), state.job
+        rows.append([job.name, job.system, job.number or "", state.state, f"{done} of {len(job.tasks)}"])
+    head = ["job", "system", "number", "state", "tasks finished"]
+    return [Table(head, rows, "Jobs; the command jobs says why some failed.")]
 
 
 def _store(store: EventStore) -> list[Table]:
     parts = {f"events in {name}": store.n_events(name) for name in store.partition_names}
     facts = {"events": len(store), **parts, "observables": ", ".join(store.observable_names), "hash": store.hash}
     flow = cut_flow_table(store)
-    return [_facts("Event store.", facts), sample_table(store), *([flow] if flow else []), file_table(store)]
+    return [fact_table("Event store.", facts), sample_table(store), *([flow] if flow else []), file_table(store)]
 
 
 def _samples(samples: SampleStore) -> list[Table]:
     arrays = {name: f"{samples[name].shape} {samples[name].dtype}" for name in samples}
     attributes = {name: _short(value) for name, value in samples.attributes.items()}
-    tables = [_facts("Sample store.", {"events": len(samples), **arrays, **attributes})]
+    tables = [fact_table("Sample store.", {"events": len(samples), **arrays, **attributes})]
     return [*tables, sampling_table({samples.path.name: samples})] if "n_eff" in samples else tables
 
 
@@ -133,17 +157,16 @@ def _estimator(path: Path) -> list[Table]:
             [f"{i}", layers, member.activation, f"{vote:.3g}", epochs, f"{member.history.best_epoch + 1}", best]
         )
     head = ["network", "layers", "activation", "vote", "epochs", "epoch kept", "best validation loss"]
-    return [_facts("Estimator.", facts), Table(head, rows, "Networks.")]
+    checks = [check_table({path.name: estimator.checks})] if estimator.checks else []
+    return [fact_table("Estimator.", facts), Table(head, rows, "Networks."), *checks]
 
 
 def _short(value: Any) -> str:
     """Return a fact of a training in a line: of a table of numbers, how large it is."""
     text = str(value)
-    return text if len(text) <= _LONGEST else f"{len(value)} entries"
-
-
-def _setup(setup: Setup) -> list[Table]:
-    return [_facts("Set-up.", {"hash": setup.hash}), parameter_table(setup), benchmark_table(setup)]
+    if len(text) <= _LONGEST:
+        return text
+    return textwrap.shorten(text, _LONGEST, placeholder=" ...") if isinstance(value, str) else f"{len(value)} entries"
 
 
 def _workspace(path: Path) -> list[Table]:
@@ -155,13 +178,55 @@ def _workspace(path: Path) -> list[Table]:
     return [Table(["stage", "key", "needs"], rows, "Analysis: stages that are done.")]
 
 
-def _events(path: Path) -> list[Table]:
-    info = open_reader(path).info()
+def _stage(path: Path) -> list[Table]:
+    """Return what a stage of an analysis has left: its output, and what it was made from."""
+    record = json.loads((path / "stage.json").read_text(encoding="utf-8"))
+    kind, _, name = str(record["stage"]).partition("/")
     facts = {
-        "cross section [pb]": "unknown" if info.cross_section is None else f"{info.cross_section:.6g}",
-        "its error [pb]": "unknown" if info.cross_section_error is None else f"{info.cross_section_error:.2g}",
-        "weighting (IDWTUP)": "unknown" if info.weighting is None else info.weighting,
-        **info.attributes,
+        "stage": record["stage"],
+        "key": record["key"],
+        "needs": ", ".join(record["needs"]) or "nothing",
+        "files": ", ".join(file["name"] for file in record["files"]) or "none",
+        "warnings": "; ".join(record["warnings"]) or "none",
     }
-    rows = [[name, info.weight_descriptions.get(name, "")] for name in info.weight_names]
-    return [_facts("Event file.", facts), Table(["weight", "description"], rows, "Weights.")]
+    held: list[Table] = _HELD[kind](path, name) if kind in _HELD else []
+    return [fact_table("Stage of an analysis.", {key: _short(value) for key, value in facts.items()}), *held]
+
+
+def _fit(path: Path, name: str) -> list[Table]:
+    fits = {name: load_fit(path)}
+    return [fit_table(fits, "Best fit."), answer_table(fits, "Intervals, limits and significances.")]
+
+
+def _n_events(overview: Path) -> int:
+    return len(EventStore(overview.parent / "events" / steps.STORE))
+
+
+_HELD: dict[str, Callable[[Path, str], list[Table]]] = {
+    "setup": lambda path, _: describe_file(path / "setup.json"),
+    "events": lambda path, _: _store(EventStore(path / steps.STORE)),
+    "observed": lambda path, _: _store(EventStore(path / steps.STORE)),
+    "sampling": lambda path, _: _samples(SampleStore(path / steps.SAMPLES)),
+    "estimators": lambda path, _: _estimator(path / steps.ESTIMATOR),
+    "agreement": lambda path, name: [agreement_table({name: load_agreement(path)})],
+    "limits": lambda path, name: [interval_table({name: load_limits(path)}, "Expected intervals.")],
+    "observed_limits": lambda path, name: [interval_table({name: load_limits(path)}, "Observed intervals.")],
+    "information": lambda path, name: [information_table({name: load_information(path)})],
+    "fits": _fit,
+    "observed_fits": _fit,
+    "overview": lambda path, _: [point_table(load_overview(path), _n_events(path))],
+}
+"""What stages of each kind hold."""
+
+_FOLDERS: list[tuple[Callable[[Path], bool], Callable[[Path], list[Table]]]] = [
+    (_has("zarr.json"), _zarr),
+    (_has("estimator.json"), _estimator),
+    (holds_ensemble, _estimator),
+    (is_calibrated, _estimator),
+    (is_varied, _estimator),
+    (_has(".columnminer"), _workspace),
+    (_has("stage.json"), _stage),
+    (_has(CONFIGURATION), _parts),
+    (_holds_jobs, _jobs),
+]
+"""What tells a folder, and what describes it; the first one counts."""

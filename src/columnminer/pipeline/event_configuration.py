@@ -19,7 +19,11 @@ __all__ = [
     "GenerateConfig",
     "MorphingConfig",
     "Name",
+    "NormalisationConfig",
     "ObservableConfig",
+    "OpenRange",
+    "OtherSelectionConfig",
+    "PDFConfig",
     "ParameterConfig",
     "Point",
     "Positive",
@@ -27,11 +31,13 @@ __all__ = [
     "Range",
     "ResolutionConfig",
     "SampleConfig",
+    "ScaleConfig",
     "Seed",
     "SelectionConfig",
     "SetupConfig",
     "Text",
     "VariationConfig",
+    "WeightsConfig",
 ]
 
 # Names become folder names below the output folder, so that nothing but plain words is let in.
@@ -42,6 +48,7 @@ Range = tuple[float, float]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
+OpenRange = tuple[float | None, float | None]
 
 
 class ParameterConfig(Section):
@@ -50,6 +57,11 @@ class ParameterConfig(Section):
     nominal: float = 0.0
     bounds: Range | None = None
     description: str = ""
+    constraint: Positive | Text | None = None
+    fit_limits: OpenRange | None = None
+    fit_guess: float | None = None
+    interval_bounds: OpenRange | None = None
+    fittable: bool = True
     lha: tuple[Text, int] | None = None
     max_power: Annotated[int, Field(ge=0)] = 2
     transform: Text | None = None
@@ -81,12 +93,57 @@ class DifferencesConfig(Section):
     central: bool = False
 
 
+class NormalisationConfig(Section):
+    """See `columnminer.NormalisationUncertainty`."""
+
+    type: Literal["normalisation"]
+    size: Positive
+
+
+class ScaleConfig(Section):
+    """See `columnminer.ScaleUncertainty`."""
+
+    type: Literal["scale"]
+    scale: Text = "mu"
+    factors: tuple[Positive, ...] = (0.5, 1.0, 2.0)
+
+
+class PDFConfig(Section):
+    """See `columnminer.PDFUncertainty`."""
+
+    type: Literal["pdf"]
+    lhapdf_id: Annotated[int, Field(ge=0)]
+    n_members: Count
+    errors: Text = "hessian"
+    confidence_level: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
+class WeightsConfig(Section):
+    """See `columnminer.WeightVariation`."""
+
+    type: Literal["weights"]
+    up: Text
+    down: Text | None = None
+
+
+class OtherSelectionConfig(Section):
+    """What `process.variations` has under the same name; see `columnminer.SelectionVariation`."""
+
+    type: Literal["selection"]
+
+
+SystematicConfig = Annotated[
+    NormalisationConfig | ScaleConfig | PDFConfig | WeightsConfig | OtherSelectionConfig, Field(discriminator="type")
+]
+"""A source of uncertainty."""
+
+
 class SetupConfig(Section):
     """Parameters, benchmarks and morphing; see `columnminer.Setup`."""
 
     parameters: Annotated[dict[Text, ParameterConfig], Field(min_length=1)]
     benchmarks: dict[Text, dict[Text, float]]
-    systematics: dict[Text, dict[Text, Any]] = Field(default_factory=dict)
+    systematics: dict[Text, SystematicConfig] = Field(default_factory=dict)
     morphing: MorphingConfig | None = None
     finite_differences: DifferencesConfig | None = None
 
@@ -219,6 +276,8 @@ class SelectionConfig(Section):
 
     observables: dict[Text, Text | ObservableConfig] = Field(default_factory=dict)
     default_observables: DefaultObservablesConfig | bool = False
+    required: tuple[Text, ...] = ()
+    defaults: dict[Text, float] = Field(default_factory=dict)
     cuts: tuple[Text | CutConfig, ...] = ()
     efficiencies: tuple[Text | EfficiencyConfig, ...] = ()
     detector: DetectorConfig | None = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from columnminer.files import delete
 from columnminer.learn.calibration import calibrate
 from columnminer.learn.checks import check
 from columnminer.learn.denominators import ratio_to
@@ -25,10 +26,18 @@ from columnminer.learn.estimators import (
     RatioEstimator,
     ScoreEstimator,
     load_estimator,
+    trained_members,
 )
+from columnminer.learn.onnx_export import export_onnx
 from columnminer.learn.variations import learn_variations
 from columnminer.model.priors import Prior, fixed_points
-from columnminer.pipeline.learning_configuration import EnsembleConfig, MemberConfig, VotesConfig
+from columnminer.pipeline.learning_configuration import (
+    EnsembleConfig,
+    LearnedVariationsConfig,
+    MemberConfig,
+    TrainingConfig,
+    VotesConfig,
+)
 from columnminer.pipeline.results import agreement, save_agreement, save_spread, spread_of
 from columnminer.pipeline.steps import ESTIMATOR, SAMPLES
 from columnminer.sample.sampling import sample_density, sample_double_ratio, sample_local, sample_ratio, sample_test
@@ -40,16 +49,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from columnminer.documents import Section
     from columnminer.generate.drellyan import DrellYan
     from columnminer.learn.estimator import Estimator
     from columnminer.pipeline.learning_configuration import EstimatorConfig, Kind, SamplingKind
     from columnminer.pipeline.steps import Running
     from columnminer.sample.samples import Samples
 
-__all__ = ["CHECK_EVENTS", "TUNING_EVENTS", "Draws", "compare", "train"]
-
-CHECK_EVENTS = 40_000
-"""Events that estimators are checked on, unless they were trained on fewer."""
+__all__ = ["TUNING_EVENTS", "Draws", "compare", "train"]
 
 TUNING_EVENTS = 40_000
 """Events that decide on votes where there is no calibration, which says how many it wants."""
@@ -107,9 +114,9 @@ class Draws:
 
     def write(self, folder: Path) -> None:
         """Write the training events."""
-        if not (folder / SAMPLES).exists():
-            how = self.running
-            self._draw(out=folder / SAMPLES, client=how.client, workers=how.workers, progress=how.progress)
+        how = self.running
+        delete(folder / SAMPLES)  # of a run that was killed: drawn again, they are the same, and warn of the same
+        self._draw(out=folder / SAMPLES, client=how.client, workers=how.workers, progress=how.progress)
 
     def held_out(self, n: int) -> Samples:
         """Return at most n events drawn as those of the training, but from others."""
@@ -127,10 +134,9 @@ class Draws:
 
 def train(folder: Path, samples: Path, *, config: EstimatorConfig, seed: int, draws: Draws, running: Running) -> None:
     """Train what one section describes, from its last checkpoint if there is one, calibrate, check and save it."""
-    estimator = _made(config)
-    training: dict[str, Any] = config.given(
-        without=("kind", "ensemble", "calibration", "variations", *MemberConfig.model_fields)
-    )
+    settings = {**_given(config, MemberConfig), "device": running.device}
+    estimator = _made(_KINDS[config.estimator_kind], settings, config.ensemble)
+    training: dict[str, Any] = {**_given(config, TrainingConfig), **config.fit_options}
     training |= {"method": config.training_method, "seed": seed, "progress": running.progress}
     if config.ensemble is not None:
         training |= {"bootstrap": config.ensemble.bootstrap, "client": running.client, "workers": running.workers}
@@ -139,30 +145,51 @@ def train(folder: Path, samples: Path, *, config: EstimatorConfig, seed: int, dr
     n = TUNING_EVENTS if calibration is None else calibration.n
     if calibration is None and not config.votes_by_events:
         n = 0
-    tuning, checked = _parted(draws.held_out(n + CHECK_EVENTS), n / (n + CHECK_EVENTS), seed)
+    in_all = n + config.checks.n
+    tuning, checked = _parted(draws.held_out(in_all), n / in_all, seed)
     if isinstance(estimator, Ensemble):
         if config.ensemble is not None and isinstance(config.ensemble.votes, VotesConfig):
             estimator.vote(tuning, config.ensemble.votes.strength)
         save_spread(spread_of(estimator, checked), folder)
     final: Any = estimator if calibration is None else calibrate(estimator, tuning, calibration.method)
-    check(final, checked, seed=seed)
+    check(final, checked, closure=config.checks.closure, seed=seed)
     if config.variations:
-        final = learn_variations(EventStore(draws.store), final, seed=seed, progress=running.progress)
+        final = _with_variations(final, config.variations, EventStore(draws.store), seed, running)
     final.save(folder / ESTIMATOR, replace=True)
+    if config.onnx:
+        for i, member in enumerate(trained_members(final)):
+            export_onnx(member, folder / f"network_{i}.onnx", replace=True)
     for checkpoint in folder.glob("checkpoint*"):
         checkpoint.unlink()
 
 
-def _made(config: EstimatorConfig) -> Estimator | Ensemble:
+def _given(config: Section, part: type[Section]) -> dict[str, Any]:
+    """Return what the file says of the keys that `part` has, which `config` has, too."""
+    return {name: value for name, value in config.given().items() if name in part.model_fields}
+
+
+def _made(kind: type[Estimator], settings: Mapping[str, Any], ensemble: EnsembleConfig | None) -> Estimator | Ensemble:
     """Return the estimator, or the ensemble, before its training."""
-    kind = _KINDS[config.estimator_kind]
-    settings = {name: value for name, value in config.given().items() if name in MemberConfig.model_fields}
-    ensemble: EnsembleConfig | None = config.ensemble
     if ensemble is None:
         return kind(**settings)
     members = [MemberConfig()] * ensemble.members if isinstance(ensemble.members, int) else ensemble.members
     votes = ensemble.votes if isinstance(ensemble.votes, list) else None
     return Ensemble([kind(**{**settings, **member.given()}) for member in members], votes)
+
+
+def _with_variations(
+    estimator: Any, config: bool | LearnedVariationsConfig, store: EventStore, seed: int, running: Running
+) -> Any:
+    """Return the estimator with selection variations, learned as the file says."""
+    if not isinstance(config, LearnedVariationsConfig):
+        config = LearnedVariationsConfig()
+    settings = {"features": estimator.feature_names, **_given(config, MemberConfig), "device": running.device}
+    options: dict[str, Any] = {**_given(config, TrainingConfig), "limit": config.limit, "progress": running.progress}
+    if config.ensemble is not None:
+        options |= {"bootstrap": config.ensemble.bootstrap, "client": running.client, "workers": running.workers}
+    learner: Any = _made(RatioEstimator, settings, config.ensemble)
+    seed = seed if config.seed is None else config.seed
+    return learn_variations(store, estimator, names=config.names, learner=learner, seed=seed, **options)
 
 
 def _parted(samples: Samples, share: float, seed: int) -> tuple[Samples, Samples]:
@@ -179,13 +206,22 @@ def _parted(samples: Samples, share: float, seed: int) -> tuple[Samples, Samples
     return first, second
 
 
-def compare(folder: Path, *, store: Path, estimator: Path, exact: DrellYan, prior: Prior | None, seed: int) -> None:
+def compare(
+    folder: Path,
+    *,
+    store: Path,
+    estimator: Path,
+    exact: DrellYan,
+    prior: Prior | None,
+    seed: int,
+    running: Running,
+) -> None:
     """Compare an estimator with the exact likelihood, on test events drawn at its reference point.
 
     Log likelihood ratios are taken at points drawn from the prior of its training, scores at the reference point.
     """
     events = EventStore(store)
-    learned: Any = load_estimator(estimator)
+    learned: Any = load_estimator(estimator, device=running.device)
     n = min(_AGREEMENT_EVENTS, events.n_events("test"))
     n_par = len(events.setup.parameter_names)  # a score may have nuisance parameters behind those
     reference = learned.reference[:n_par]

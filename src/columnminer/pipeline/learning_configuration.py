@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,12 +12,14 @@ from columnminer.pipeline.event_configuration import Count, Point, Positive, Ran
 
 __all__ = [
     "CalibrationConfig",
+    "ChecksConfig",
     "DensityConfig",
     "DoubleRatioConfig",
     "DrawConfig",
     "EnsembleConfig",
     "EstimatorConfig",
     "Kind",
+    "LearnedVariationsConfig",
     "LocalConfig",
     "MemberConfig",
     "NuisanceConfig",
@@ -25,6 +27,7 @@ __all__ = [
     "RatioConfig",
     "SamplingConfig",
     "SamplingKind",
+    "TrainingConfig",
     "VotesConfig",
 ]
 
@@ -128,8 +131,10 @@ class DoubleRatioConfig(_WithNuisances):
 
     theta0: PriorConfig
     theta1: PriorConfig
+    additional: PriorConfig | None = None
     nu0: NuisanceConfig | None = None
     nu1: NuisanceConfig | None = None
+    nu_additional: NuisanceConfig | None = None
 
 
 class LocalConfig(_WithNuisances):
@@ -208,17 +213,9 @@ class CalibrationConfig(Section):
     n: Count = 40_000
 
 
-class EstimatorConfig(MemberConfig):
-    """What is trained: options of the estimator, of its method and of the training, as in `columnminer.learn`.
+class TrainingConfig(Section):
+    """How to train; see `columnminer.learn.options.TrainingOptions`."""
 
-    Without `kind` it is the one that the method belongs to, or else a ratio to one reference point.
-    """
-
-    kind: Kind | None = None
-    method: Method | None = None
-    alpha: Positive | None = None
-    limit: Count | None = None
-    shuffle_labels: bool = False
     epochs: Count | None = None
     batch_size: Count | None = None
     optimiser: Text | None = None
@@ -231,10 +228,53 @@ class EstimatorConfig(MemberConfig):
     clip_gradient: Positive | None = None
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     memory: Positive | None = None
+
+
+class LearnedVariationsConfig(MemberConfig, TrainingConfig):
+    """How selection variations are learned; see `columnminer.learn_variations`.
+
+    `names` are those of the nuisance parameters, all by default. The rest is of the classifiers that learn them.
+    """
+
+    names: Annotated[list[Text], Field(min_length=1)] | None = None
+    ensemble: EnsembleConfig | None = None
+    limit: Count | None = None
+    seed: Seed | None = None
+
+    @model_validator(mode="after")
+    def _of_ratios(self) -> LearnedVariationsConfig:
+        if self.ensemble is not None and self.ensemble.votes is not None:
+            msg = "each variation has classifiers of its own, which vote alike"
+            raise misplaced(msg, "ensemble", "votes")
+        _check_settings("ratio", self, self.ensemble)
+        return self
+
+
+class ChecksConfig(Section):
+    """What estimators are checked on: `n` events that they were not trained on; see `columnminer.check`."""
+
+    n: Count = 40_000
+    closure: bool = True
+
+
+class EstimatorConfig(MemberConfig, TrainingConfig):
+    """What is trained: options of the estimator, of its method and of the training, as in `columnminer.learn`.
+
+    Without `kind` it is the one that the method belongs to, or else a ratio to one reference point. With `onnx` its
+    networks are written for other programs, too, without what calibration and variations add.
+    """
+
+    kind: Kind | None = None
+    method: Method | None = None
+    alpha: Positive | None = None
+    limit: Count | None = None
+    shuffle_labels: bool = False
     seed: Seed | None = None
     ensemble: EnsembleConfig | None = None
     calibration: Calibration | CalibrationConfig | None = None
-    variations: bool = False
+    variations: bool | LearnedVariationsConfig = False
+    checks: ChecksConfig = ChecksConfig()
+    onnx: bool = False
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> EstimatorConfig:
@@ -244,14 +284,7 @@ class EstimatorConfig(MemberConfig):
                 f"an estimator of kind {self.estimator_kind!r} is trained by {' or '.join(known)}, not {self.method!r}."
             )
             raise misplaced(msg + did_you_mean(self.method, known), "method")
-        own: list[tuple[tuple[str | int, ...], MemberConfig]] = [((), self)]
-        if self.ensemble is not None and not isinstance(self.ensemble.members, int):
-            own += [(("ensemble", "members", i), member) for i, member in enumerate(self.ensemble.members)]
-        for place, settings in own:
-            for name, kinds in _OWN.items():
-                if name in settings.model_fields_set and self.estimator_kind not in kinds:
-                    msg = f"an estimator of kind {self.estimator_kind!r} has no {name}; it is for {' or '.join(kinds)}"
-                    raise misplaced(msg, *place, name)
+        _check_settings(self.estimator_kind, self, self.ensemble)
         if self.calibration is not None and self.sampling != "ratio":
             msg = "only ratios to one reference point are calibrated: kinds ratio, quadratic and morphing"
             raise misplaced(msg, "calibration")
@@ -276,6 +309,11 @@ class EstimatorConfig(MemberConfig):
         return self.method or DEFAULT_METHODS[self.estimator_kind]
 
     @property
+    def fit_options(self) -> dict[str, Any]:
+        """What is said of the training beside `TrainingConfig`."""
+        return {name: value for name, value in self.given().items() if name in {"alpha", "limit", "shuffle_labels"}}
+
+    @property
     def sampling(self) -> SamplingKind:
         """Which training events it needs."""
         return _SAMPLING[self.estimator_kind]
@@ -289,3 +327,15 @@ class EstimatorConfig(MemberConfig):
     def calibration_wanted(self) -> CalibrationConfig | None:
         """The calibration, with its number of events."""
         return CalibrationConfig(method=self.calibration) if isinstance(self.calibration, str) else self.calibration
+
+
+def _check_settings(kind: Kind, settings: MemberConfig, ensemble: EnsembleConfig | None) -> None:
+    """Refuse settings of a network, or of one of the members, that those of this kind do not have."""
+    own: list[tuple[tuple[str | int, ...], MemberConfig]] = [((), settings)]
+    if ensemble is not None and not isinstance(ensemble.members, int):
+        own += [(("ensemble", "members", i), member) for i, member in enumerate(ensemble.members)]
+    for place, given in own:
+        for name, kinds in _OWN.items():
+            if name in given.model_fields_set and kind not in kinds:
+                msg = f"an estimator of kind {kind!r} has no {name}; it is for {' or '.join(kinds)}"
+                raise misplaced(msg, *place, name)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import boost_histogram as bh
 import numpy as np
 
+from columnminer.infer.bins import even_edges
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -87,15 +89,7 @@ def take_overview(store: EventStore, thetas: Mapping[str, Any], observables: Seq
 
 
 def _axis(name: str, values: NDArray[np.float64]) -> bh.axis.Variable:
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return bh.axis.Variable([0.0, 1.0], metadata=name)
-    low, high = np.quantile(values, [0.002, 0.998])
-    if (values == np.round(values)).all() and high - low <= 2 * _BINS:  # counts and charges: a bin for each
-        return bh.axis.Variable(np.arange(np.floor(low), np.ceil(high) + 2) - 0.5, metadata=name)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    return bh.axis.Variable(np.linspace(low, high, _BINS + 1), metadata=name)
+    return bh.axis.Variable(even_edges(values, _BINS), metadata=name)
 
 
 def save_overview(overview: Overview, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Which stages an analysis has, and what each depends on.
 
-    generate, setup -> events -> sampling/* -> estimators/* -> agreement/*, limits/*, information/* -> report
-                    observed ---------------------------------> observed_limits/*
+    generate, setup -> events -> sampling/* -> estimators/* -> agreement/*, limits/*, information/*, fits/* -> report
+                    observed ---------------------------------> observed_limits/*, observed_fits/*
 
 Each is a folder of that name in the workspace. The options of a stage are those of its own part of the file, with seeds
 filled in, so that a change elsewhere leaves its key as it is.
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from columnminer.pipeline import steps
 from columnminer.pipeline.build import POINTS
-from columnminer.pipeline.learning import CHECK_EVENTS, TUNING_EVENTS, Draws, compare, train
+from columnminer.pipeline.fits import fit_events
+from columnminer.pipeline.learning import TUNING_EVENTS, Draws, compare, train
 from columnminer.pipeline.stages import Stage
 from columnminer.store.samples import Sample
 
@@ -97,6 +98,7 @@ class Plan:
         estimators = self._plan_estimators(events, self._plan_sampling(events))
         self._plan_limits(events, observed, estimators)
         self._plan_information(events, estimators)
+        self._plan_fits(events, observed, estimators)
         self._plan_overview(events)
 
     def _add(
@@ -191,7 +193,7 @@ class Plan:
             )
             title = f"train {name} by {config.training_method.upper()}"
             title += "" if config.ensemble is None else f", {config.ensemble.n_members} times"
-            key = {**config.given(), "seed": seed, "held_out": [TUNING_EVENTS, CHECK_EVENTS]}
+            key = {**config.given(), "seed": seed, "held_out": [TUNING_EVENTS, config.checks.n]}
             stages[name] = self._add(f"estimators/{name}", title, make, key, needs=[events, stage])
             if exact is not None:
                 make = partial(
@@ -201,6 +203,7 @@ class Plan:
                     exact=exact,
                     prior=draws.prior,
                     seed=self.config.seed,
+                    running=self.running,
                 )
                 title = f"compare {name} with the exact likelihood"
                 key = {"seed": self.config.seed}
@@ -211,9 +214,11 @@ class Plan:
         config = self.config.limits
         if config is None:
             return
-        shared = config.given(without=("estimators", "histograms", "projections", "rate", "exact"))
+        seed = self._seed(config.seed)
+        shared = {**config.given(without=("estimators", "histograms", "projections", "rate", "exact")), "seed": seed}
+        find = partial(steps.find_limits, store=self._store(events), config=config, seed=seed, running=self.running)
         for result in self._results(config, estimators, ["rate"] if config.rate else []):
-            make = partial(steps.find_limits, store=self._store(events), what=result.what, config=config)
+            make = partial(find, what=result.what)
             name, key, needs = result.name, {**shared, **result.options}, [events, *result.needs]
             self._add(f"limits/{name}", f"expected limits from {name}", make, key, needs=needs)
             if observed is not None:
@@ -226,11 +231,33 @@ class Plan:
         if config is None:
             return
         shared = config.given(without=("estimators", "histograms", "truth", "rate", "exact"))
+        find = partial(steps.find_information, store=self._store(events), config=config, running=self.running)
         simple = [name for name in ("truth", "rate") if getattr(config, name)]
         for result in self._results(config, estimators, simple):
-            make = partial(steps.find_information, store=self._store(events), what=result.what, config=config)
+            make = partial(find, what=result.what)
             key, needs = {**shared, **result.options}, [events, *result.needs]
             self._add(f"information/{result.name}", f"information from {result.name}", make, key, needs=needs)
+
+    def _plan_fits(self, events: Stage, observed: Stage | None, estimators: Mapping[str, Stage]) -> None:
+        for name, config in self.config.fits.items():
+            learned = config.estimator or config.score
+            needs = [events] if learned is None else [events, estimators[learned]]
+            seed = self._seed(config.seed)
+            make = partial(
+                fit_events,
+                store=self._store(events),
+                estimator=None if learned is None else self._estimator(estimators[learned]),
+                config=config,
+                base=self.parts.base,
+                seed=seed,
+                device=self.running.device,
+            )
+            files = [self.parts.base / i.threshold for i in config.intervals if isinstance(i.threshold, str)]
+            key = {**config.given(), "seed": seed}
+            self._add(f"fits/{name}", f"fit {name} to Asimov data", make, key, needs=needs, files=files)
+            if observed is not None:
+                make, needs = partial(make, observed=self._store(observed)), [*needs, observed]
+                self._add(f"observed_fits/{name}", f"fit {name} to the data", make, key, needs=needs, files=files)
 
     def _results(
         self, config: LimitsConfig | InformationConfig, estimators: Mapping[str, Stage], simple: Sequence[str]

@@ -7,30 +7,37 @@ import platform
 import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import yaml
 
 from columnminer.errors import MissingError
 from columnminer.learn.estimators import load_estimator, trained_members
 from columnminer.model.setup import Setup
 from columnminer.pipeline import steps
+from columnminer.pipeline.fits import load_fit
 from columnminer.pipeline.overview import load_overview
 from columnminer.pipeline.results import load_agreement, load_information, load_limits, load_spread
 from columnminer.pipeline.stages import Workspace
 from columnminer.pipeline.tables import (
     agreement_table,
+    answer_table,
     benchmark_table,
+    best_fit_table,
     check_table,
     cut_flow_table,
     estimator_table,
+    fact_table,
     file_table,
+    fit_table,
     information_table,
     interval_table,
     parameter_table,
     point_table,
     sample_table,
     sampling_table,
+    seed_table,
     warning_table,
 )
 from columnminer.show.checks import plot_checks
@@ -39,7 +46,7 @@ from columnminer.show.fisher import plot_information
 from columnminer.show.learning import plot_agreement, plot_learning, plot_members, plot_spread
 from columnminer.show.limits import plot_limits
 from columnminer.show.morphing import plot_morphing_basis
-from columnminer.show.report import Paragraph, Picture, Section, Table, write_report
+from columnminer.show.report import Listing, Paragraph, Picture, Section, Table, write_report
 from columnminer.store.eventstore import EventStore
 from columnminer.store.samplestore import SampleStore
 
@@ -52,6 +59,7 @@ if TYPE_CHECKING:
     from columnminer.learn.information import Information
     from columnminer.learn.verdicts import Check
     from columnminer.pipeline.configuration import AnalysisConfig
+    from columnminer.pipeline.fits import Fitted
     from columnminer.pipeline.overview import Overview
     from columnminer.pipeline.results import Agreement, Spread
     from columnminer.show.report import Item
@@ -62,7 +70,10 @@ T = TypeVar("T")
 
 _INVERSE_PB = "pb\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT ONE}"
 
-_PACKAGES = ("columnminer", "numpy", "scipy", "awkward", "vector", "numba", "zarr", "torch", "matplotlib")
+_PACKAGES = (
+    *("columnminer", "numpy", "scipy", "awkward", "vector", "numba", "zarr", "uproot", "torch", "iminuit", "dask"),
+    *("pyhf", "matplotlib", "mplhep", "pythia8mc", "fastjet", "correctionlib", "coffea"),
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,8 @@ class Results:
         Parameters, benchmarks, morphing.
     store : EventStore
         The simulated events.
+    observed : EventStore or None
+        The recorded events, if there are some and they may be looked at.
     overview : Overview
         Cross sections, effective sample sizes, distributions.
     samplings : dict
@@ -89,12 +102,15 @@ class Results:
         Name of an analysis -> its limits.
     information : dict
         Name of an analysis -> its Fisher information.
+    fits, observed_fits : dict
+        Name of a fit -> what it found in Asimov data, and in recorded events.
     warnings : dict
         Name of a stage -> what was warned of when it was made.
     """
 
     setup: Setup
     store: EventStore
+    observed: EventStore | None
     overview: Overview
     samplings: dict[str, SampleStore]
     estimators: dict[str, Trained]
@@ -103,6 +119,8 @@ class Results:
     limits: dict[str, Limits]
     observed_limits: dict[str, Limits]
     information: dict[str, Information]
+    fits: dict[str, Fitted]
+    observed_fits: dict[str, Fitted]
     warnings: dict[str, tuple[str, ...]]
 
     @property
@@ -123,6 +141,7 @@ def load_results(folder: Path, stages: Sequence[str]) -> Results:
     return Results(
         setup=Setup.load(folder / "setup" / "setup.json"),
         store=EventStore(folder / "events" / steps.STORE),
+        observed=EventStore(folder / "observed" / steps.STORE) if "observed" in stages else None,
         overview=load_overview(folder / "overview"),
         samplings=read("sampling", lambda f: SampleStore(f / steps.SAMPLES)),
         estimators=read("estimators", lambda f: load_estimator(f / steps.ESTIMATOR)),
@@ -131,6 +150,8 @@ def load_results(folder: Path, stages: Sequence[str]) -> Results:
         limits=read("limits", load_limits),
         observed_limits=read("observed_limits", load_limits),
         information=read("information", load_information),
+        fits=read("fits", load_fit),
+        observed_fits=read("observed_fits", load_fit),
         warnings={stage: said for stage, said in warned.items() if said},
     )
 
@@ -142,6 +163,11 @@ def result_tables(found: Results) -> list[Table]:
         tables.append(interval_table(found.observed_limits, "Observed intervals, other parameters profiled."))
     if found.limits:
         tables.append(interval_table(found.limits, "Expected intervals, other parameters profiled."))
+    for kind, fits in (("the data", found.observed_fits), ("Asimov data", found.fits)):
+        if fits:
+            tables.append(fit_table(fits, f"Best fits to {kind}."))
+        if any(fitted.answers for fitted in fits.values()):
+            tables.append(answer_table(fits, f"Intervals, limits and significances from {kind}."))
     if found.information:
         tables.append(information_table(found.information))
     if found.agreements:
@@ -153,7 +179,7 @@ def report(folder: Path, results: Callable[[], Results], title: str, config: Ana
     """Write ``report.html``."""
     found = results()
     sections = [
-        Section("Results", result_tables(found) or [Paragraph("No limits or information were asked for.")]),
+        Section("Results", [_in_short(found, config), *result_tables(found)]),
         *([Section("Warnings", [warning_table(found.warnings)])] if found.warnings else []),
         _setup(found),
         _events(found, config),
@@ -163,6 +189,23 @@ def report(folder: Path, results: Callable[[], Results], title: str, config: Ana
         _provenance(found, config),
     ]
     write_report(folder / "report.html", title, sections, footer=f"Written by columnminer {version('columnminer')}.")
+
+
+def _in_short(found: Results, config: AnalysisConfig) -> Paragraph:
+    """Say in a few sentences what there is, and what to look at first."""
+    generated = sum(sample.n_generated for sample in found.store.samples)
+    said = [f"{len(found.store):,} of {generated:,} simulated events were selected."]
+    if found.observed is not None:
+        said.append(f"{len(found.observed):,} recorded events were selected.")
+    if config.report.blind:
+        said.append("Blinded: recorded events were not looked at.")
+    checks = [check for made in found.checks.values() for check in made]
+    if checks:
+        failed = [name for name, made in found.checks.items() if not all(check.passed for check in made)]
+        said.append(f"{sum(check.passed for check in checks)} of {len(checks)} checks of estimators passed.")
+        if failed:
+            said.append(f"Do not trust {' and '.join(failed)} before you know why.")
+    return Paragraph(" ".join(said))
 
 
 def _setup(found: Results) -> Section:
@@ -184,6 +227,9 @@ def _events(found: Results, config: AnalysisConfig) -> Section:
     for name, histograms in overview.distributions.items():
         label, unit = _label(name, config)
         items.append(Picture(plot_distribution(histograms, label=label, unit=unit), f"Distribution of {name}."))
+    if found.observed is not None:
+        flow = cut_flow_table(found.observed)
+        items += [Paragraph("Recorded events:"), sample_table(found.observed), *([flow] if flow else [])]
     return Section("Events", items)
 
 
@@ -230,14 +276,13 @@ def _limits(found: Results, config: AnalysisConfig) -> Section:
     text = f"{config.limits.luminosity:g} {_INVERSE_PB}"
     text += ", number of events included." if config.limits.include_rate else ", shapes only (but for the rate)."
     items: list[Item] = []
-    if config.report.blind:
-        items.append(Paragraph("Blinded: recorded events were not looked at."))
     for kind, limits in (("Observed", found.observed_limits), ("Expected", found.limits)):
         if not limits:
             continue
         names = next(iter(limits.values())).parameter_names
+        truth = found.setup.theta(config.limits.theta_true) if kind == "Expected" else None
+        items.append(best_fit_table(limits, f"{kind} limits: best fits on the grid, all parameters together.", truth))
         if len(names) <= 2:
-            truth = found.setup.theta(config.limits.theta_true) if kind == "Expected" else None
             labels = [_axis_label(name, config) for name in names]
             items.append(
                 Picture(
@@ -274,14 +319,19 @@ def _provenance(found: Results, config: AnalysisConfig) -> Section:
         "Provenance",
         [
             file_table(found.store),
-            Table(
-                ["", ""],
-                [["seed", f"{config.seed}"], ["set-up", found.setup.hash], ["events", found.store.hash]],
-                "Seed of all random numbers, unless a stage has its own, and content hashes.",
-            ),
+            seed_table(config),
+            fact_table("Content hashes.", {"set-up": found.setup.hash, "events": found.store.hash}),
             Table(["package", "version"], versions, "Versions."),
+            Listing(yaml.safe_dump(_plain(config.given()), sort_keys=False, allow_unicode=True), "The analysis file."),
         ],
     )
+
+
+def _plain(value: Any) -> Any:
+    """Return what YAML can write: lists in the place of tuples."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _label(name: str, config: AnalysisConfig) -> tuple[str, str]:

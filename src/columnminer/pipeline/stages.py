@@ -12,14 +12,13 @@ import contextlib
 import hashlib
 import json
 import shutil
-import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from columnminer.errors import ColumnMinerWarning, InputError, OutputExistsError
-from columnminer.files import appearing
+from columnminer.files import appearing, delete, locked, writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -123,9 +122,15 @@ class Workspace:
         for stale in working.iterdir():  # what an interrupted run with other options left
             if stale != partial and stale.is_dir() and len(stale.name) == len(partial.name):
                 shutil.rmtree(stale)
-        if (partial / _RECORD).is_file():  # complete, but killed before it could be published
-            self._publish(partial, self.path(stage))
-            return self.path(stage)
+        if not (partial / _RECORD).is_file():  # else complete, but killed before it could be published
+            with writing(self.path(stage)):
+                self._make(stage, partial)
+        self._publish(partial, self.path(stage))
+        return self.path(stage)
+
+    def _make(self, stage: Stage, partial: Path) -> None:
+        for unfinished in partial.glob(".*"):  # what was written when a run was killed, and had not appeared yet
+            delete(unfinished)
         with _heard() as said:
             stage.make(partial)
         record = {
@@ -137,22 +142,18 @@ class Workspace:
             "files": [{"name": path.name, "sha256": self._file_hash(path)} for path in stage.files],
             "warnings": list(dict.fromkeys(said)),
         }
-        (partial / _RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        self._publish(partial, self.path(stage))
-        return self.path(stage)
+        with appearing(partial / _RECORD) as new:
+            new.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
     def _publish(self, made: Path, place: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
+        replaced = self.folder / _MARKER / "replaced"
         if place.exists():
             # A folder cannot be renamed over a full one. Between the two renames the stage counts as not done.
-            old = self.folder / _MARKER / "replaced" / made.name
-            old.parent.mkdir(exist_ok=True)
-            shutil.rmtree(old, ignore_errors=True)
-            place.rename(old)
-            made.rename(place)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            made.rename(place)
+            shutil.rmtree(replaced, ignore_errors=True)
+            place.rename(replaced)
+        made.rename(place)
+        shutil.rmtree(replaced, ignore_errors=True)
 
     def warnings(self, name: str) -> tuple[str, ...]:
         """Return what was warned of when the output of the stage `name` was made, if it is there."""
@@ -168,15 +169,12 @@ class Workspace:
         OutputExistsError
             If another process holds it.
         """
-        if sys.platform == "win32":
-            yield
-            return
-        import fcntl  # noqa: PLC0415 - absent elsewhere
-
-        with (self.folder / _MARKER / "lock").open("a") as lock:
+        lock = self.folder / _MARKER / "lock"
+        lock.touch()
+        with contextlib.ExitStack() as held:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go of it however the process ends
-            except OSError:
+                held.enter_context(locked(lock, wait=False))
+            except BlockingIOError:
                 msg = f"{self.folder}: another run is writing here; wait for it, or name another output folder"
                 raise OutputExistsError(msg) from None
             yield

@@ -65,12 +65,15 @@ class Running:
         Cluster that tasks run on.
     workers : int
         Processes on this machine, without a client.
+    device : str
+        Where networks are: "auto" (the GPU, if there is one), "cpu" or "cuda".
     progress : bool
         Bars on a terminal, log lines elsewhere.
     """
 
     client: Client | None = None
     workers: int = 1
+    device: str = "auto"
     progress: bool = True
 
 
@@ -160,18 +163,28 @@ def process_events(
     )
 
 
-def find_limits(folder: Path, store: Path, what: Any, config: LimitsConfig, observed: Path | None = None) -> None:
+def find_limits(
+    folder: Path,
+    store: Path,
+    what: Any,
+    *,
+    config: LimitsConfig,
+    seed: int,
+    running: Running,
+    observed: Path | None = None,
+) -> None:
     """Write expected limits, or observed ones if there is a store of recorded events."""
     events = EventStore(store)
-    used, bins = _loaded(what)
+    used, bins = _loaded(what, running.device)
     if getattr(used, "estimates", None) in {"double ratio", "density"}:
         used = ratio_to(used, events.setup.theta(config.theta_true))
     if isinstance(what, Projected):
-        used = ScoreProjection(events, used, **what.options, cuts=config.cuts, efficiencies=config.efficiencies)
+        seen = {"cuts": config.cuts, "efficiencies": config.efficiencies, "partition": config.template_partition}
+        used = ScoreProjection(events, used, **{**what.options, **seen})
     grid = Grid([config.grid[name] for name in events.setup.parameter_names])
     rate = config.include_rate or used == "rate"
     find = (
-        partial(expected_limits, events, used, config.theta_true, n_asimov=config.n_asimov)
+        partial(expected_limits, events, used, config.theta_true, n_asimov=config.n_asimov, partition=config.partition)
         if observed is None
         else partial(observed_limits, events, used, EventStore(observed))
     )
@@ -180,35 +193,38 @@ def find_limits(folder: Path, store: Path, what: Any, config: LimitsConfig, obse
         config.luminosity,
         include_rate=rate,
         bins=bins,
+        dof=config.dof,
+        template_partition=config.template_partition,
         nuisances=config.nuisances and not isinstance(what, Projected | DrellYan),
         cuts=config.cuts,
         efficiencies=config.efficiencies,
-        seed=config.seed or 0,
+        seed=seed,
         **(what.options if isinstance(what, Binned) else {}),
     )
     save_limits(limits, folder)
 
 
-def find_information(folder: Path, store: Path, what: Any, config: InformationConfig) -> None:
+def find_information(folder: Path, store: Path, what: Any, *, config: InformationConfig, running: Running) -> None:
     """Write one Fisher information: of the truth, the rate, a histogram, or an estimator."""
-    fisher = FisherInformation(EventStore(store), config.luminosity, cuts=config.cuts, efficiencies=config.efficiencies)
-    used, bins = _loaded(what)
+    options: dict[str, Any] = {"partition": config.partition, "cuts": config.cuts, "efficiencies": config.efficiencies}
+    fisher = FisherInformation(EventStore(store), config.luminosity, **options)
+    used, bins = _loaded(what, running.device)
     if isinstance(what, Binned):
         result = fisher.histogram(config.theta, used, bins=bins)
     elif isinstance(used, str):
         result = fisher.truth(config.theta) if used == "truth" else fisher.rate(config.theta)
     else:
-        result = fisher.detector(config.theta, used)
+        result = fisher.detector(config.theta, used, include_rate=config.include_rate, mode=config.mode)
     # What is known of nuisance parameters from elsewhere belongs to every analysis.
     save_information(result + fisher.constraints() if fisher.store.nuisance_names else result, folder)
 
 
-def _loaded(what: Any) -> tuple[Any, Any]:
+def _loaded(what: Any, device: str) -> tuple[Any, Any]:
     """Return what a result is made with, estimators read from their folders, and its bins."""
     inner, bins = what.what if isinstance(what, Binned | Projected) else what, getattr(what, "bins", None)
     if not isinstance(inner, Path):
         return inner, bins
-    return load_estimator(inner), bins
+    return load_estimator(inner, device=device), bins
 
 
 def overview(folder: Path, store: Path, thetas: Mapping[str, Any], observables: Sequence[str]) -> None:

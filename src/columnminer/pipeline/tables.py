@@ -14,41 +14,61 @@ from columnminer.pipeline.results import profile_intervals
 from columnminer.show.report import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
+    from columnminer.documents import Section
     from columnminer.infer.limits import Limits
     from columnminer.learn.estimators import Trained
     from columnminer.learn.information import Information
     from columnminer.learn.verdicts import Check
     from columnminer.model.setup import Setup
+    from columnminer.pipeline.fits import Fitted
     from columnminer.pipeline.overview import Overview
     from columnminer.pipeline.results import Agreement
     from columnminer.store.eventstore import EventStore
     from columnminer.store.samplestore import SampleStore
     from columnminer.toys.neyman import NeymanThresholds
-    from columnminer.toys.results import CampaignResults
+    from columnminer.toys.results import PointResult
 
 __all__ = [
     "agreement_table",
+    "answer_table",
     "benchmark_table",
+    "best_fit_table",
     "calibration_of",
     "campaign_table",
     "check_table",
     "cut_flow_table",
     "estimator_table",
+    "fact_table",
     "file_table",
+    "fit_table",
     "information_table",
     "interval_table",
     "parameter_table",
     "point_table",
     "sample_table",
     "sampling_table",
+    "seed_table",
     "threshold_table",
     "warning_table",
 ]
 
 _LEVELS = (0.68, 0.95)
 _SINGULAR = 1e-10
+
+
+def _without_empty_columns(table: Table) -> Table:
+    """Return a table without the columns in which nothing stands."""
+    kept = [i for i in range(len(table.head)) if any(row[i] for row in table.rows)]
+    return Table([table.head[i] for i in kept], [[row[i] for i in kept] for row in table.rows], table.caption)
+
+
+def fact_table(caption: str, facts: Mapping[str, Any]) -> Table:
+    """Return facts with their names."""
+    return Table(["", ""], [[key, str(value)] for key, value in facts.items()], caption)
 
 
 def parameter_table(setup: Setup) -> Table:
@@ -91,9 +111,14 @@ def cut_flow_table(store: EventStore) -> Table | None:
     flows = {name: CutFlow.from_dict(flow) for name, flow in store.cut_flow.items() if flow}
     if not flows:
         return None
+
+    def left(flow: CutFlow, i: int) -> str:
+        share = flow.weights[i] / flow.weights[0] if flow.weights[0] else np.nan
+        return f"{flow.events[i]} ({share:.1%})" if np.isfinite(share) else f"{flow.events[i]}"
+
     steps = next(iter(flows.values())).steps
-    rows = [[step, *(f"{flow.events[i]}" for flow in flows.values())] for i, step in enumerate(steps)]
-    return Table(["step", *flows], rows, "Cut flow: events left after each step.")
+    rows = [[step, *(left(flow, i) for flow in flows.values())] for i, step in enumerate(steps)]
+    return Table(["step", *flows], rows, "Cut flow: events left after each step, and their share of the cross section.")
 
 
 def file_table(store: EventStore) -> Table:
@@ -131,7 +156,7 @@ def sampling_table(samplings: Mapping[str, SampleStore]) -> Table:
         rows.append([name, f"{len(samples)}", drawn_from, f"{len(n_eff)}", least, middle, most, negative])
     head = ["sampling", "events", "drawn from", "points", "effective events, least", "median", "most"]
     caption = "Training events, and the effective number of events behind each parameter point that they are drawn at."
-    return Table([*head, "drawn with negative sign"], rows, caption)
+    return _without_empty_columns(Table([*head, "drawn with negative sign"], rows, caption))
 
 
 def estimator_table(estimators: Mapping[str, Trained]) -> Table:
@@ -158,9 +183,8 @@ def estimator_table(estimators: Mapping[str, Trained]) -> Table:
             ]
         )
     head = ["estimator", "kind", "method", "members", "features", "training [s]", "best validation loss"]
-    return Table(
-        [*head, "calibration", "checks"], rows, "Estimators; the loss of an ensemble is the mean of its members."
-    )
+    caption = "Estimators; the loss of an ensemble is the mean of its members."
+    return _without_empty_columns(Table([*head, "calibration", "checks"], rows, caption))
 
 
 def calibration_of(estimator: Any) -> str:
@@ -188,6 +212,74 @@ def interval_table(limits: Mapping[str, Limits], caption: str) -> Table:
             own = [interval for interval in found if interval.parameter == parameter]
             rows.append([parameter, name, f"{own[0].best_fit:.3g}", *(str(interval) for interval in own)])
     return Table(["parameter", "analysis", "best fit", *(f"{level:.0%} CL" for level in _LEVELS)], rows, caption)
+
+
+def fit_table(fits: Mapping[str, Fitted], caption: str) -> Table:
+    """Return the best fits, parameter by parameter."""
+    rows = [
+        [
+            name,
+            parameter,
+            f"{value:.4g}",
+            "" if (error := fitted.errors[parameter]) is None else f"{error:.3g}",
+            "yes" if fitted.valid else "NO",
+        ]
+        for name, fitted in fits.items()
+        for parameter, value in fitted.values.items()
+    ]
+    return Table(["fit", "parameter", "best fit", "standard error", "converged"], rows, caption)
+
+
+def answer_table(fits: Mapping[str, Fitted], caption: str) -> Table:
+    """Return what was asked of the likelihoods of fits, and the answers."""
+
+    def end(value: float | None, open_end: str) -> str:
+        return open_end if value is None else f"{value:.4g}"
+
+    rows = []
+    for name, fitted in fits.items():
+        for answer in fitted.answers:
+            expected = ""
+            if answer.significance is not None:
+                found = f"{answer.significance:.3g} standard deviations"
+            elif answer.note == "empty":
+                found = "empty"
+            else:
+                found = f"[{end(answer.low, '-inf')}, {end(answer.high, 'inf')}]"
+                found += f" ({answer.note})" if answer.note else ""
+            if answer.expected:
+                low, middle, high = (end(answer.expected[i], "inf") for i in (1, 2, 3))
+                expected = f"{middle} [{low}, {high}]"
+            level = "" if answer.level is None else f"{answer.level:.4g}"
+            rows.append([name, answer.parameter, answer.question, level, found, expected])
+    head = ["fit", "parameter", "question", "CL", "answer", "expected without a signal (68 %)"]
+    return _without_empty_columns(Table(head, rows, caption))
+
+
+def best_fit_table(limits: Mapping[str, Limits], caption: str, truth: NDArray[np.float64] | None = None) -> Table:
+    """Return the best fits on the grid, all parameters together, and how likely the point next to the truth is."""
+    names = next(iter(limits.values())).parameter_names
+    rows = []
+    for name, result in limits.items():
+        best = [f"{value:.4g}" for value in result.best_fit]
+        p = "" if truth is None else f"{result.p_value[np.abs(result.theta - truth).sum(axis=1).argmin()]:.3g}"
+        rows.append([name, *best, f"{result.dof}", p])
+    head = ["analysis", *names, "degrees of freedom", "p value next to the truth"]
+    return _without_empty_columns(Table(head, rows, caption))
+
+
+def seed_table(config: Section) -> Table:
+    """Return the seeds of random numbers: that of all, and those that parts of the analysis have for themselves."""
+    rows = [[place, f"{seed}"] for place, seed in _seeds(config.given(), "")]
+    return Table(["of", "seed"], [["all that has none of its own", f"{getattr(config, 'seed', 0)}"], *rows], "Seeds.")
+
+
+def _seeds(said: Any, place: str) -> Iterator[tuple[str, int]]:
+    for key, value in said.items() if isinstance(said, dict) else ():
+        if key == "seed" and place and value is not None:
+            yield place, value
+        else:
+            yield from _seeds(value, f"{place}.{key}" if place else str(key))
 
 
 def agreement_table(agreements: Mapping[str, Agreement]) -> Table:
@@ -237,7 +329,7 @@ def information_table(information: Mapping[str, Information]) -> Table:
     return Table(head, rows, "Standard errors that the Fisher information promises.")
 
 
-def campaign_table(results: CampaignResults) -> Table:
+def campaign_table(results: Iterable[PointResult]) -> Table:
     """Return the points of a campaign of toys, and how its fits fared."""
     rows = []
     for point in results:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence  # noqa: TC003 - a JSON schema is made of these hints
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from columnminer.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 __all__ = ["Resources", "plain_name", "plain_path"]

@@ -14,7 +14,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import multiprocessing
+import os
 import sys
+import threading
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -23,9 +25,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import cloudpickle
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from columnminer.bars import bar
 from columnminer.errors import ColumnMinerError, InputError, TaskError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LOG_INTERVAL = 10.0
-"""Seconds between lines of progress where there is no terminal."""
+"""Seconds between lines of progress where there is no bar."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def run_tasks(
     client: Client | None = None,
     workers: int = 1,
     retries: int = 1,
+    so_far: Callable[[Item], object] | None = None,
     title: str = "tasks",
     name: Callable[[Item], str] = str,
     progress: bool = True,
@@ -76,12 +78,15 @@ def run_tasks(
         Processes on this machine; 1 runs the tasks in this process.
     retries
         How often a task that failed is tried again. Errors of columnminer are not: bad input stays bad.
+    so_far
+        How far a task is, where it leaves what it has done. One whose processes or workers die is tried again, however
+        often they do, as long as this is another answer each time.
     title
         What the progress display says.
     name
         What to call an item in messages.
     progress
-        Whether to show progress: a bar on a terminal, log lines elsewhere.
+        Whether to show progress: a bar on a terminal and in a notebook, log lines elsewhere.
 
     Raises
     ------
@@ -94,10 +99,11 @@ def run_tasks(
         msg = f"workers must be at least 1 and retries at least 0, not {workers!r} and {retries!r}"
         raise InputError(msg)
     todo = list(items)
+    gets_on = _GetsOn(todo, so_far)
     if client is not None:
-        outcomes = _on_cluster(function, todo, client, retries)
+        outcomes = _on_cluster(function, todo, client, retries, gets_on)
     elif workers > 1 and len(todo) > 1:
-        outcomes = _in_processes(function, todo, min(workers, len(todo)), retries)
+        outcomes = _in_processes(function, todo, min(workers, len(todo)), retries, gets_on)
     else:
         outcomes = _here(function, todo, retries)
     done: dict[int, _Outcome] = {}
@@ -109,6 +115,19 @@ def run_tasks(
                 _log.error("%s: %s failed: %s", title, name(todo[index]), _reason(outcome.error))
     _raise_failures(title, [name(item) for item in todo], [done[i] for i in range(len(todo))])
     return [done[i].result for i in range(len(todo))]
+
+
+class _GetsOn:
+    """Says whether a task got on since this was asked last, or since the start."""
+
+    def __init__(self, items: Sequence[Any], so_far: Callable[[Any], object] | None) -> None:
+        self._items, self._so_far = items, so_far
+        self._before = [None if so_far is None else so_far(item) for item in items]
+
+    def __call__(self, index: int) -> bool:
+        before = self._before[index]
+        self._before[index] = None if self._so_far is None else self._so_far(self._items[index])
+        return self._before[index] != before
 
 
 def _raise_failures(title: str, names: Sequence[str], outcomes: Sequence[_Outcome]) -> None:
@@ -151,7 +170,7 @@ def _attempt_pickled(task: bytes) -> bytes:
 
 
 def _in_processes(
-    function: Callable[[Any], Any], items: list[Any], workers: int, retries: int
+    function: Callable[[Any], Any], items: list[Any], workers: int, retries: int, gets_on: _GetsOn
 ) -> Generator[tuple[int, _Outcome]]:
     """Run in spawned processes (forked ones inherit the locks of threads).
 
@@ -181,7 +200,7 @@ def _in_processes(
                     yield index, cloudpickle.loads(future.result())
                 elif together and isinstance(error, BrokenProcessPool):
                     suspects.append(index)
-                elif attempts[index] < retries:
+                elif (isinstance(error, BrokenProcessPool) and gets_on(index)) or attempts[index] < retries:
                     attempts[index] += 1
                     (suspects if isinstance(error, BrokenProcessPool) else waiting).append(index)
                 else:
@@ -208,22 +227,46 @@ def _script_hidden() -> Iterator[None]:
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that started it does, also by SIGKILL: nobody would take its results."""
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _on_cluster(
-    function: Callable[[Any], Any], items: list[Any], client: Any, retries: int
+    function: Callable[[Any], Any], items: list[Any], client: Any, retries: int, gets_on: _GetsOn
 ) -> Generator[tuple[int, _Outcome]]:
-    from distributed import as_completed  # noqa: PLC0415 - takes half a second, and only those with a client need it
+    # Takes half a second, and only those with a client need it.
+    from distributed import KilledWorker, as_completed  # noqa: PLC0415
 
-    # Tasks travel as plain bytes: if a worker cannot unpack one (it lacks a module, say), that task fails and says why;
-    # where dask itself has to unpack it, the worker dies, and the task waits for another one without end.
-    packed = (cloudpickle.dumps((function, item)) for item in items)
-    futures = {client.submit(_attempt_pickled, p, retries=retries, pure=False): i for i, p in enumerate(packed)}
+    def submit(index: int) -> Any:
+        # Tasks travel as plain bytes: if a worker cannot unpack one (it lacks a module, say), that task fails and says
+        # why; where dask itself has to unpack it, the worker dies, and the task waits for another one without end.
+        packed = cloudpickle.dumps((function, items[index]))
+        return client.submit(_attempt_pickled, packed, retries=retries, pure=False)
+
+    futures = {submit(index): index for index in range(len(items))}
+    attempts = [0] * len(items)
     try:
-        for future in as_completed(list(futures), raise_errors=False):  # type: ignore[no-untyped-call]
-            error = future.exception()
-            yield futures[future], cloudpickle.loads(future.result()) if error is None else _Outcome(error=error)
+        ended: Any = as_completed(list(futures), raise_errors=False)  # type: ignore[no-untyped-call]
+        for future in ended:
+            index, error = futures.pop(future), future.exception()
+            if isinstance(error, KilledWorker) and (gets_on(index) or attempts[index] < retries):
+                attempts[index] += 1
+                again = submit(index)
+                futures[again] = index
+                ended.add(again)
+            else:
+                yield index, cloudpickle.loads(future.result()) if error is None else _Outcome(error=error)
             future.release()
     finally:
         client.cancel([future for future in futures if not future.done()])
@@ -232,20 +275,16 @@ def _on_cluster(
 @contextlib.contextmanager
 def _display(title: str, total: int, *, visible: bool) -> Iterator[Callable[[], None]]:
     """Yield a function to call after each finished task."""
-    console = Console(stderr=True)
-    if visible and console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task(title, total=total)
-            yield lambda: bar.advance(task)
-        return
     done, last_line = 0, time.monotonic()
+    with bar(title, total) if visible else contextlib.nullcontext() as move:
 
-    def advance() -> None:
-        nonlocal done, last_line
-        done += 1
-        if visible and (done == total or time.monotonic() - last_line > LOG_INTERVAL):
-            last_line = time.monotonic()
-            _log.info("%s: %d of %d done", title, done, total)
+        def advance() -> None:
+            nonlocal done, last_line
+            done += 1
+            if move is not None:
+                move(done)
+            elif visible and (done == total or time.monotonic() - last_line > LOG_INTERVAL):
+                last_line = time.monotonic()
+                _log.info("%s: %d of %d done", title, done, total)
 
-    yield advance
+        yield advance

@@ -34,10 +34,14 @@ class CrossSections(CrossSection):
         (n_theta, n_par).
     nu : numpy.ndarray
         (n_theta, n_nu) nuisance parameters.
+    parameter_names, nuisance_names : tuple of str
+        What the columns of theta and nu are.
     """
 
     theta: NDArray[np.float64]
     nu: NDArray[np.float64]
+    parameter_names: tuple[str, ...]
+    nuisance_names: tuple[str, ...]
 
 
 def cross_sections(
@@ -69,11 +73,18 @@ def cross_sections(
     ------
     InputError, UnknownNameError, MissingError
         If points are not what they should be, or the set-up has no weights at one.
+
+    Examples
+    --------
+    >>> xsec = cm.cross_sections(cm.EventStore("events.zarr"), cm.flat_prior([(-0.05, 0.05)] * 2), n_theta=10)
+    >>> xsec.theta.shape, xsec.value.shape
+    ((10, 2), (10,))
     """
     thetas, nus = joint_points(theta, nu, store, n_theta=n_theta, n=sys.maxsize, seed=seed, name="theta")
+    names = (store.setup.parameter_names, store.nuisance_names)
     if checked_replica(replica) is None and len(np.unique(nus, axis=0)) <= 1:
         one = store.xsec(thetas, nus[0], partition)
-        return CrossSections(one.value, one.error, thetas, nus)
+        return CrossSections(one.value, one.error, thetas, nus, *names)
     store.xsec(thetas[:1], partition=partition)  # refuses recorded events and incomplete partitions
     value, squares = np.zeros((2, len(thetas)))
     for block in store.blocks(partition):
@@ -84,4 +95,4 @@ def cross_sections(
             weights = block.weights(thetas[some], nus[some])
             value[some] += np.einsum("pn,n->p", weights, times)
             squares[some] += np.einsum("pn,pn,n->p", weights, weights, times)
-    return CrossSections(value, np.sqrt(squares), thetas, nus)
+    return CrossSections(value, np.sqrt(squares), thetas, nus, *names)

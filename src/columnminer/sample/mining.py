@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from columnminer.errors import ColumnMinerWarning, InputError, MissingError
+from columnminer.files import writing
 from columnminer.sample.augment import signs
 from columnminer.sample.draw import PointSums
 from columnminer.sample.hypotheses import Cases
@@ -242,8 +243,10 @@ def mined_into(
     ------
     OutputExistsError
         If something is at `out`.
+    StorageError
+        If there is no room for it.
     """
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+    with writing(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         shuffle = Shuffle(Path(folder), mine.columns(), len(mine))
         runs = run(partial(_write_run, mine, shuffle), mine.blocks, title="draws")
         tables = shuffle.merged(runs)

@@ -7,11 +7,13 @@ A set called "ratio" is ``x_ratio.npy`` (n, n_features), ``theta0_ratio.npy``, `
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from columnminer.errors import FileFormatError
+from columnminer.files import appearing
+from columnminer.formats.npy import read_numbers
 from columnminer.sample.samples import ARRAYS, Samples
 from columnminer.store.arrays import CHUNK
 from columnminer.store.samplestore import SampleStore
@@ -39,11 +41,11 @@ def write_npy(samples: Samples | SampleStore, folder: str | Path, name: str) -> 
         stem = "theta" if array == "theta0" and "theta1" not in arrays else array
         shape = (len(samples), 1) if array in _COLUMNS else values.shape
         written.append(folder / f"{stem}_{name}.npy")
-        with written[-1].open("wb") as file:
+        with appearing(written[-1]) as new, new.open("wb") as file:
             header = {"descr": np.lib.format.dtype_to_descr(values.dtype), "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_2_0(file, header)
             for start in range(0, len(samples), CHUNK):
-                np.asarray(values[start : start + CHUNK]).tofile(file)
+                file.write(np.ascontiguousarray(values[start : start + CHUNK]).data)
     return written
 
 
@@ -78,17 +80,13 @@ def read_npy(
         If the arrays do not fit together.
     """
     folder = Path(folder)
-    arrays = {}
-    try:
-        for array in ARRAYS:
-            files = [folder / f"{stem}_{name}.npy" for stem in ((array, "theta") if array == "theta0" else (array,))]
-            found = next((file for file in files if file.is_file()), None)
-            if found is not None:
-                values = np.load(found, allow_pickle=False)
-                arrays[array] = values.reshape(len(values)) if array in _COLUMNS else values
-    except (OSError, ValueError) as error:
-        msg = f"{folder}: the set {name!r} cannot be read: {error}"
-        raise FileFormatError(msg) from error
+    arrays: dict[str, Any] = {}
+    for array in ARRAYS:
+        files = [folder / f"{stem}_{name}.npy" for stem in ((array, "theta") if array == "theta0" else (array,))]
+        found = next((file for file in files if file.is_file()), None)
+        if found is not None:
+            values = read_numbers(found)
+            arrays[array] = values.ravel() if array in _COLUMNS else values
     if "x" not in arrays:
         msg = f"{folder} has no set {name!r}: there is no x_{name}.npy"
         raise FileFormatError(msg)

@@ -9,6 +9,7 @@ import numpy as np
 
 from columnminer.errors import InputError
 from columnminer.model.crosssection import CrossSectionPolynomial
+from columnminer.store.columns import intact
 from columnminer.store.samplestore import PER_SET, SampleStore
 
 if TYPE_CHECKING:
@@ -151,16 +152,17 @@ class Samples:
         if isinstance(samples, Samples):
             return samples if events is None else samples.take(events)
         chosen = slice(None) if events is None else events
-        arrays = {name: samples[name].oindex[chosen] for name in ARRAYS if name in samples}
-        xsec = samples.attributes.get("cross_section")
-        return cls(
-            **{name: np.asarray(values) for name, values in arrays.items()},
-            **{name: np.asarray(samples[name][:]) for name in PER_SET if name in samples},
-            feature_names=tuple(samples.attributes["feature_names"]),
-            parameter_names=tuple(samples.attributes["parameter_names"]),
-            store_hash=samples.attributes["store_hash"],
-            partition=samples.attributes["partition"],
-            options=samples.attributes.get("options", {}),
-            cross_section=None if xsec is None else CrossSectionPolynomial.from_dict(xsec),
-            nuisance_names=tuple(samples.attributes.get("nuisance_names", ())),
-        )
+        with intact(f"{samples.path}: these samples cannot be read"):
+            arrays = {name: samples[name].take(chosen) for name in ARRAYS if name in samples}
+            xsec = samples.attributes.get("cross_section")
+            return cls(
+                **{name: np.asarray(values) for name, values in arrays.items()},
+                **{name: np.asarray(samples[name][:]) for name in PER_SET if name in samples},
+                feature_names=tuple(samples.attributes["feature_names"]),
+                parameter_names=tuple(samples.attributes["parameter_names"]),
+                store_hash=samples.attributes["store_hash"],
+                partition=samples.attributes["partition"],
+                options=samples.attributes.get("options", {}),
+                cross_section=None if xsec is None else CrossSectionPolynomial.from_dict(xsec),
+                nuisance_names=tuple(samples.attributes.get("nuisance_names", ())),
+            )

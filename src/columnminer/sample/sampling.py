@@ -162,6 +162,15 @@ def sample_ratio(
     -----
     ColumnMinerWarning
         If some points have too few effective events, or weights were clipped or trimmed.
+
+    Examples
+    --------
+    >>> prior = cm.flat_prior([(-0.05, 0.05), (-0.05, 0.05)])
+    >>> samples = cm.sample_ratio(cm.EventStore("events.zarr"), theta0=prior, theta1="sm", n=1000, seed=1)
+    >>> samples.feature_names, int(samples.y.sum())
+    (('m_ll', 'y_ll', 'cos_theta'), 500)
+    >>> samples.r_xz.shape, samples.t_xz.shape  # joint likelihood ratio and joint score at theta0
+    ((1000,), (1000, 2))
     """
     shown = _nuisances_show(nuisance_score, store, auto=nu0 is not None or nu1 is not None)
     run = partial(run_tasks, client=client, workers=workers, progress=progress)
@@ -223,6 +232,13 @@ def sample_double_ratio(
     ------
     MissingError
         If the set-up has no gradients at a point.
+
+    Examples
+    --------
+    >>> prior = cm.flat_prior([(-0.05, 0.05)] * 2)
+    >>> samples = cm.sample_double_ratio(cm.EventStore("events.zarr"), prior, prior, 1000)
+    >>> samples.theta0.shape, samples.theta1.shape
+    ((1000, 2), (1000, 2))
     """
     given = any(nu is not None for nu in (nu0, nu1, nu_additional))
     shown = _nuisances_show(nuisance_score, store, auto=given)
@@ -269,6 +285,12 @@ def sample_local(
     ------
     MissingError
         If the set-up has no gradients at a point, or no event has weight there.
+
+    Examples
+    --------
+    >>> samples = cm.sample_local(cm.EventStore("events.zarr"), "sm", 1000)
+    >>> samples.t_xz.shape  # joint score
+    (1000, 2)
     """
     shown = _nuisances_show(nuisance_score, store, auto=bool(store.nuisances))
     run = partial(run_tasks, client=client, workers=workers, progress=progress)
@@ -306,6 +328,12 @@ def sample_density(
     -------
     Samples or SampleStore
         In random order: x, theta0 (the point) and, where the set-up has gradients, t_xz.
+
+    Examples
+    --------
+    >>> samples = cm.sample_density(cm.EventStore("events.zarr"), cm.flat_prior([(-0.05, 0.05)] * 2), 1000, n_theta=100)
+    >>> samples.x.shape, samples.theta0.shape
+    ((1000, 3), (1000, 2))
     """
     shown = _nuisances_show(nuisance_score, store, auto=nu is not None)
     run = partial(run_tasks, client=client, workers=workers, progress=progress)
@@ -342,6 +370,11 @@ def sample_plain(
     -------
     Samples or SampleStore
         In random order: x and theta0 (the point).
+
+    Examples
+    --------
+    >>> cm.sample_plain(cm.EventStore("events.zarr"), "sm", 1000).x.shape
+    (1000, 3)
     """
     run = partial(run_tasks, client=client, workers=workers, progress=progress)
     request = Request(store, partition, n, n_theta, seed, out, run, nu is not None, options)
@@ -377,6 +410,12 @@ def sample_test(
     -------
     Samples or SampleStore
         In random order: x and theta0 (the point).
+
+    Examples
+    --------
+    >>> events = cm.sample_test(cm.EventStore("events.zarr"), [0.02, 0.0], 1000)
+    >>> events.partition
+    'test'
     """
     run = partial(run_tasks, client=client, workers=workers, progress=progress)
     request = Request(store, partition, n, n_theta, seed, out, run, nu is not None, options)

@@ -54,6 +54,17 @@ def sample_variation(
         If the store has no such variation.
     MissingError
         If the weights in one of the selections do not have a positive sum.
+
+    Examples
+    --------
+    >>> plain = cm.DrellYan().setup()
+    >>> setup = cm.Setup(plain.space, plain.benchmarks, [cm.SelectionVariation("scale")]).with_morphing(2)
+    >>> nominal, up = (cm.Selection({"m_ll": f"{k} * (mu[0] + mu[1]).m"}) for k in (1.0, 1.05))
+    >>> sample = cm.Sample("sm.lhe.gz", benchmark="sm", systematics=["scale"])
+    >>> store = cm.process([sample], setup, nominal, "shifted.zarr", variations={"scale": up}, progress=False)
+    >>> samples = cm.sample_variation(store, "scale")
+    >>> samples.feature_names
+    ('m_ll',)
     """
     theta = store.setup.reference if theta is None else theta
     nominal = weighted_events(store, theta, nu=nu, partition=partition)

@@ -1,7 +1,8 @@
-"""Pictures of Fisher information: the errors that it promises, and the events that it is in."""
+"""Pictures of Fisher information: the errors that it promises, and the directions in which it is large."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import chi2
 
-from columnminer.errors import InputError, MissingError, UnknownNameError, did_you_mean
-from columnminer.show.style import axes, look, styled
+from columnminer.errors import InputError, MissingError
+from columnminer.show.contours import WIDTHS, check_levels, draw_point, level_handles
+from columnminer.show.style import axes, look, panels, styled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,13 +21,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
-    from columnminer.infer.fisher import InformationSlices
     from columnminer.learn.information import Information
     from columnminer.show.style import Look
 
-__all__ = ["plot_information", "plot_information_slices"]
+__all__ = ["plot_information", "plot_information_bars"]
 
-_WIDTHS = (2.2, 1.1, 0.7)
 _SINGULAR = 1e-10
 """Smaller eigenvalues, relative to the largest, are rounding noise around zero."""
 _CIRCLE = np.stack([np.cos(np.linspace(0.0, 2.0 * np.pi, 181)), np.sin(np.linspace(0.0, 2.0 * np.pi, 181))])
@@ -38,12 +38,15 @@ def plot_information(
     centre: ArrayLike = (0.0, 0.0),
     levels: Sequence[float] = (0.68, 0.95),
     labels: Sequence[str] | None = None,
+    errors: float = 1.0,
     ax: Axes | None = None,
 ) -> Axes:
     r"""Draw the ellipses :math:`(\theta-\theta_0)^T I (\theta-\theta_0) = q` of two parameters.
 
     `q` is the quantile of a :math:`\chi^2` with two degrees of freedom at each confidence level: the expected contours
-    in the limit of many events. What constrains one direction only, such as a rate, appears as parallel lines.
+    in the limit of many events (that of a distance d to the centre has the level :math:`1 - \exp(-d^2/2)`). What
+    constrains one direction only, such as a rate, appears as parallel lines. Bands are the statistical errors of the
+    outermost ellipses.
 
     Parameters
     ----------
@@ -56,6 +59,8 @@ def plot_information(
         Confidence levels, at most three; the innermost is drawn thickest.
     labels
         Axis labels; the names of the parameters by default.
+    errors
+        Half the width of the bands, in standard errors of the information; 0 for none.
     ax
         Where to draw; a new figure by default.
 
@@ -71,9 +76,7 @@ def plot_information(
     if len(names) != 2 or any(tuple(r.parameter_names) != names for r in results.values()):
         msg = "plot_information draws results on the same two parameters; project or profile the others first"
         raise InputError(msg)
-    if len(levels) > len(_WIDTHS):
-        msg = f"plot_information draws at most {len(_WIDTHS)} levels"
-        raise InputError(msg)
+    levels = check_levels(levels, "plot_information")
     ax = axes(ax, (7.4, 5.4))
     origin = np.asarray(centre, dtype=np.float64)
     handles, bands, reach = [], [], []
@@ -86,10 +89,12 @@ def plot_information(
             bands.append((style, values[1], vectors[:, 1]))
         else:
             unit = vectors @ (_CIRCLE / np.sqrt(values)[:, None])
-            for level, width in zip(sorted(levels), _WIDTHS, strict=False):
+            for level, width in zip(levels, WIDTHS, strict=False):
                 points = origin[:, None] + np.sqrt(chi2.ppf(level, df=2)) * unit
                 ax.plot(*points, color=style.colour, linestyle=style.dash, linewidth=width)
-            reach.append(np.sqrt(chi2.ppf(max(levels), df=2)) * np.abs(unit).max(axis=1))
+            outermost = np.sqrt(chi2.ppf(levels[-1], df=2)) * unit
+            reach.append(np.abs(outermost).max(axis=1))
+            ax.fill(*_error_band(result, origin, outermost, errors), color=style.colour, alpha=0.25, linewidth=0.0)
         if name:
             handles.append(Line2D([], [], color=style.colour, linestyle=style.dash, label=name))
     if not ax.lines:
@@ -101,16 +106,25 @@ def plot_information(
     ax.set_ylim(origin[1] - half[1], origin[1] + half[1])
     ax.xaxis.set_major_locator(MaxNLocator(5))
     _draw_bands(ax, bands, origin, levels)
-    ax.plot(*origin, marker="+", color="black", markersize=12, markeredgewidth=1.5)
+    draw_point(ax, origin)
     labels = names if labels is None else tuple(labels)
     ax.set_xlabel(labels[0])
     ax.set_ylabel(labels[1])
-    handles += [
-        Line2D([], [], color="black", linewidth=_WIDTHS[i], label=f"{level:.0%} CL")
-        for i, level in enumerate(sorted(levels))
-    ]
+    handles += level_handles(levels)
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
+
+
+def _error_band(
+    result: Information, origin: NDArray[np.float64], ellipse: NDArray[np.float64], errors: float
+) -> NDArray[np.float64]:
+    """Return the ring (2, 2 n) between an ellipse (2, n) with more and one with less information by so many errors."""
+    square = np.einsum("in,ij,jn->n", ellipse, result.information, ellipse)
+    variance = np.einsum("in,jn,kn,ln,ijkl->n", *[ellipse] * 4, result.covariance, optimize=True)
+    relative = errors * np.sqrt(np.maximum(variance, 0.0)) / square
+    # A direction of which the events may say nothing has no end: it is drawn to far outside of the picture.
+    inner, outer = (ellipse / np.sqrt(np.maximum(1.0 + side * relative, 1e-4)) for side in (1.0, -1.0))
+    return np.asarray(origin[:, None] + np.concatenate([inner, outer[:, ::-1]], axis=1))
 
 
 def _draw_bands(
@@ -124,7 +138,7 @@ def _draw_bands(
     reach = 2.0 * float(np.hypot(xlim[1] - xlim[0], ylim[1] - ylim[0]))
     for style, value, direction in bands:
         along = np.array([-direction[1], direction[0]])
-        for level, width in zip(sorted(levels), _WIDTHS, strict=False):
+        for level, width in zip(levels, WIDTHS, strict=False):
             for side in (-1.0, 1.0):
                 foot = origin + side * np.sqrt(chi2.ppf(level, df=2) / value) * direction
                 ends = np.stack([foot - reach * along, foot + reach * along], axis=1)
@@ -134,81 +148,77 @@ def _draw_bands(
 
 
 @styled
-def plot_information_slices(
-    slices: InformationSlices,
+def plot_information_bars(
+    information: Mapping[str, Information],
     *,
     parameters: Sequence[str] | None = None,
-    label: str = "",
-    unit: str = "",
-    ax: Axes | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Axes:
-    """Draw the share that each slice of an observable has in the information about parameters.
+    r"""Draw the eigenvalues of several informations, and below them the geometric means of these.
 
-    Lines with error bars are all that is known of the events, thinner ones below them the number of events in the slice
-    alone, both relative to all that is known in all slices; the grey area is the share of the cross section. Under- and
-    overflow stand beyond the dotted lines, as wide as their neighbours, unless they are empty.
+    Each eigenvalue is a line, divided by the squares of the components of its eigenvector: what part of the direction
+    lies along each parameter. All parameters must have one unit. The geometric mean :math:`\det(I)^{1/n}` is drawn with
+    its standard error.
 
     Parameters
     ----------
-    slices
-        A result with slices along one axis, such as `columnminer.FisherInformation.distribution` gives.
+    information
+        Results on the same parameters, by the name that stands below each.
     parameters
-        Which parameters; by default all about which there is information.
-    label, unit
-        Of the observable; by default its name, without a unit.
-    ax
-        Where to draw; a new figure by default.
+        Draw the information about these if all others are known; see `Information.project`. All by default.
+    labels
+        Of the parameters, for the legend; their names by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Those of the eigenvalues; those of the means are the second of the figure.
 
     Raises
     ------
     InputError
-        If there is more than one axis, or it has no slice between two edges.
+        If the results are on different parameters.
     UnknownNameError
-        If the information is not about one of the parameters.
+        If one is not about one of `parameters`.
     MissingError
         If there is no information.
     """
-    if len(slices.axes) != 1 or len(slices.axes[0].edges) < 2:
-        msg = "plot_information_slices draws slices of one observable, between two edges or more"
+    results = {n: i if parameters is None else i.project(parameters) for n, i in information.items()}
+    names = next(iter(results.values())).parameter_names
+    if any(result.parameter_names != names for result in results.values()):
+        msg = "plot_information_bars draws results on the same parameters; project or profile others first"
         raise InputError(msg)
-    total = np.einsum("kii->i", slices.full)
-    known = [name for name, value in zip(slices.parameter_names, total, strict=True) if value > 0.0]
-    names = known if parameters is None else list(parameters)
-    for name in names:
-        if name not in slices.parameter_names:
-            msg = f"the information is not about {name!r}.{did_you_mean(name, slices.parameter_names)}"
-            raise UnknownNameError(msg)
-    if not known or not set(names) <= set(known):
-        msg = f"there is no information about {', '.join(n for n in names or slices.parameter_names if n not in known)}"
+    largest = max(float(result.eigenvalues[-1]) for result in results.values())
+    if not largest > 0.0:
+        msg = "there is no information to draw"
         raise MissingError(msg)
-    ax = axes(ax, (7.4, 4.8))
-    inner = slices.axes[0].edges
-    edges = np.concatenate([[2 * inner[0] - inner[1]], inner, [2 * inner[-1] - inner[-2]]])
-    shown = slice(int(slices.cross_section[0] == 0.0), len(edges) - 1 - int(slices.cross_section[-1] == 0.0))
-    edges = edges[shown.start : shown.stop + 1]
-    share = slices.cross_section / slices.cross_section.sum()
-    ax.stairs(share[shown], edges, fill=True, color="0.88", label="cross section")
-    centres, half = 0.5 * (edges[:-1] + edges[1:]), 0.5 * np.diff(edges)
-    for i, name in enumerate(names):
-        style, k = look(i), slices.parameter_names.index(name)
-        full, rate = (values[shown, k, k] / total[k] for values in (slices.full, slices.rate))
-        error = np.sqrt(slices.full_covariance[shown, k, k, k, k]) / total[k]
-        ax.stairs(full, edges, baseline=None, color=style.colour, linestyle=style.dash, label=name)
-        # Beside each other, not over each other.
-        at = centres + half * (2 * (i + 1) / (len(names) + 1) - 1)
-        ax.errorbar(at, full, yerr=error, fmt="none", ecolor=style.colour, elinewidth=1.0)
-        ax.stairs(rate, edges, baseline=None, color=style.colour, linestyle=style.dash, linewidth=0.7)
-    for end, edge, text in ((0, inner[0], "underflow"), (-1, inner[-1], "overflow")):
-        if edges[end] != edge:
-            ax.axvline(edge, color="0.4", linestyle=":", linewidth=1.0)
-            note = ax.text(
-                centres[end], 0.97, text, fontsize="x-small", color="0.4", ha="center", va="top", rotation=90
-            )
-            note.set_transform(ax.get_xaxis_transform())
-    ax.set_xlim(edges[0], edges[-1])
-    ax.set_ylim(bottom=0.0)
-    ax.set_xlabel((label or slices.axes[0].name) + (f" [{unit}]" if unit else ""))
-    ax.set_ylabel("share in the slice")
-    ax.plot([], [], color="black", linewidth=0.7, label="number alone")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return ax
+    size = (max(5.0, 2.6 + 1.3 * len(results)) + 1.4, 5.6)
+    above, below = panels(2, 1, size, sharex=True, height_ratios=[1.3, 1.0]).ravel()
+    smallest = largest
+    for column, result in enumerate(results.values()):
+        for value, direction in zip(result.eigenvalues, result.eigenvectors, strict=True):
+            if value <= _SINGULAR * largest:
+                continue  # nothing is known in this direction
+            smallest = min(smallest, float(value))
+            ends = column - 0.4 + 0.8 * np.concatenate([[0.0], np.cumsum(direction**2)])
+            for i, (left, right) in enumerate(itertools.pairwise(ends)):
+                above.plot([left, right], [value] * 2, color=look(i).colour, linewidth=4.0, solid_capstyle="butt")
+                above.plot([left] * bool(i), [value] * bool(i), marker="|", color="black", markersize=8)
+    means = np.array([result.mean for result in results.values()])
+    errors = np.array([result.mean_error for result in results.values()])
+    below.bar(range(len(means)), means, width=0.8, color="0.85", edgecolor="0.3")
+    below.errorbar(range(len(means)), means, yerr=errors, fmt="none", ecolor="black", elinewidth=1.2, capsize=3)
+    above.set_yscale("log")
+    above.set_ylim(0.4 * smallest, 2.5 * largest)
+    above.set_ylabel("eigenvalues of $I$")
+    below.set_ylabel(f"$(\\det I)^{{1/{len(names)}}}$")
+    below.set_ylim(0.0, 1.1 * float((means + errors).max()) or 1.0)
+    below.set_xticks(range(len(results)), list(results), rotation=25, ha="right", rotation_mode="anchor")
+    below.set_xlim(-0.6, len(results) - 0.4)
+    for ax in (above, below):
+        ax.tick_params(axis="x", which="both", length=0)
+    titles = names if labels is None else labels
+    handles = [Line2D([], [], color=look(i).colour, linewidth=4.0, label=title) for i, title in enumerate(titles)]
+    above.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), title="part along,\nfrom the left")
+    first: Axes = above
+    return first

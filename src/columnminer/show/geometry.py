@@ -65,7 +65,7 @@ def plot_geodesics(
         )
         style = look(i - 1)
         ax.plot(*points.T, color=style.colour, marker=style.marker, markersize=4, linestyle="none")
-        label = f"distance {distance:g}"
+        label = f"distance {distance:g} s.d."
         handles.append(Line2D([], [], color=style.colour, marker=style.marker, linestyle="none", label=label))
     ax.plot(*lines.theta[0, 0], marker="+", color="black", markersize=12, markeredgewidth=1.5, zorder=5)
     handles.append(Line2D([], [], marker="+", color="black", markersize=10, linestyle="none", label="start"))
@@ -125,11 +125,11 @@ def plot_distance_contours(
                 drawn = ax.contour(
                     *lines, values.T, levels=inside, colors=[style.colour], linestyles=[style.dash], linewidths=1.6
                 )
-                ax.clabel(drawn, fmt="%g", fontsize="x-small")
+                ax.clabel(drawn, fmt="%g", fontsize="small")
             ax.set_xlim(lines[0][0], lines[0][-1])
             ax.set_ylim(lines[1][0], lines[1][-1])
             _mark(ax, result.theta0)
-        label = name or ("distance" if len(names) == 1 else "equal distance")
+        label = name or ("distance" if len(names) == 1 else "equal distance [s.d.]")
         handles.append(Line2D([], [], color=style.colour, linestyle=style.dash, label=label))
     if len(names) == 1:
         for level in levels:
@@ -137,7 +137,7 @@ def plot_distance_contours(
         ax.set_ylim(bottom=0.0)
     labels = names if labels is None else tuple(labels)
     ax.set_xlabel(labels[0])
-    ax.set_ylabel(labels[1] if len(names) == 2 else "distance")
+    ax.set_ylabel(labels[1] if len(names) == 2 else "distance [s.d.]")
     ax.xaxis.set_major_locator(MaxNLocator(5))
     handles.append(Line2D([], [], marker="+", color="black", markersize=10, linestyle="none", label="from here"))
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from columnminer.errors import InputError
-from columnminer.show.style import axes, look, styled
+from columnminer.show.style import axes, log_scale, look, styled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
     from columnminer.learn.history import History
 
-__all__ = ["plot_agreement", "plot_learning", "plot_members", "plot_spread"]
+__all__ = ["plot_agreement", "plot_learning", "plot_loss_terms", "plot_members", "plot_spread"]
 
 
 @styled
 def plot_learning(history: History | Mapping[str, History], *, ax: Axes | None = None) -> Axes:
     """Draw the loss on training events (solid) and on validation events (dashed) over the epochs.
+
+    A ring marks the epoch whose weights were kept.
 
     Parameters
     ----------
@@ -42,12 +44,53 @@ def plot_learning(history: History | Mapping[str, History], *, ax: Axes | None =
             epochs = np.arange(1, len(losses) + 1)
             label = f"{name}, {part}" if name else part
             ax.plot(epochs, losses, color=style.colour, linestyle=dash, marker=style.marker, markersize=3, label=label)
-    ax.set_xlabel("epoch")
+        judged = one.validation_loss if len(one.validation_loss) else one.train_loss
+        kept = (one.best_epoch + 1, judged[one.best_epoch])
+        last = i == len(histories) - 1
+        ax.plot(*kept, "o", color="black", fillstyle="none", markersize=10, label="kept" if last else "")
     ax.set_ylabel("loss")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.minorticks_off()
-    ax.legend(handlelength=3.5)  # long enough to tell dashes from a line
+    _epochs(ax)
     return ax
+
+
+@styled
+def plot_loss_terms(history: History, *, ax: Axes | None = None) -> Axes:
+    """Draw the terms whose sum the loss is, on training events (solid) and on validation events (dashed).
+
+    Parameters
+    ----------
+    history
+        What an estimator keeps of its training.
+    ax
+        Where to draw; a new figure by default.
+    """
+    ax = axes(ax)
+    drawn = []
+    for i, name in enumerate(history.train_terms):
+        style = look(i)
+        for part, terms, dash in (
+            ("training", history.train_terms, "-"),
+            ("validation", history.validation_terms, "--"),
+        ):
+            losses = terms.get(name, np.zeros(0))
+            drawn.append(losses)
+            epochs = np.arange(1, len(losses) + 1)
+            label = f"{name}, {part}"
+            ax.plot(epochs, losses, color=style.colour, linestyle=dash, marker=style.marker, markersize=3, label=label)
+    every = np.concatenate(drawn) if drawn else np.zeros(0)
+    if len(every) and every.min() > 0.0:
+        log_scale(ax, "y")
+    ax.set_ylabel("terms of the loss")
+    _epochs(ax)
+    return ax
+
+
+def _epochs(ax: Axes) -> None:
+    """Count epochs along the axis, and explain the lines."""
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.legend(handlelength=3.5)  # long enough to tell dashes from a line
 
 
 @styled

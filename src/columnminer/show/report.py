@@ -1,7 +1,7 @@
 """A report: one HTML file that holds everything it shows and fetches nothing.
 
-A report is a title and sections; a section is a heading and items: paragraphs, tables, pictures. All text is escaped,
-and a content policy in the file forbids scripts and requests.
+A report is a title and sections; a section is a heading and items: paragraphs, tables, pictures, listings. All text is
+escaped, and a content policy in the file forbids scripts and requests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-__all__ = ["Paragraph", "Picture", "Section", "Table", "write_report"]
+__all__ = ["Listing", "Paragraph", "Picture", "Section", "Table", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,15 @@ class Picture:
     caption: str
 
 
-Item: TypeAlias = Paragraph | Table | Picture
+@dataclass(frozen=True)
+class Listing:
+    """A text as it stands in a file, folded away under its caption."""
+
+    text: str
+    caption: str
+
+
+Item: TypeAlias = Paragraph | Table | Picture | Listing
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,12 @@ def write_report(path: Path, title: str, sections: Sequence[Section], *, footer:
         Where to write; written beside itself first and renamed, so that a reader never sees half of it.
     title, sections, footer
         What it says.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from columnminer.show.report import Paragraph, Section
+    >>> cm.write_report(Path("report.html"), "Limits", [Section("Set-up", [Paragraph("Two couplings.")])])
     """
     head = html.escape(title)
     contents = "".join(
@@ -100,6 +114,8 @@ def write_report(path: Path, title: str, sections: Sequence[Section], *, footer:
 def _item(item: Item) -> str:
     if isinstance(item, Paragraph):
         return f"<p>{html.escape(item.text)}</p>"
+    if isinstance(item, Listing):
+        return f"<details><summary>{html.escape(item.caption)}</summary><pre>{html.escape(item.text)}</pre></details>"
     if isinstance(item, Picture):
         buffer = io.BytesIO()
         save(item.ax, buffer)
@@ -113,7 +129,7 @@ def _item(item: Item) -> str:
     marks = [_mark([row[i] for row in item.rows]) for i in range(len(item.head))]
     head = "".join(f'<th scope="col"{m}>{html.escape(cell)}</th>' for m, cell in zip(marks, item.head, strict=True))
     rows = "\n".join(
-        "<tr>" + "".join(f"<td{m}>{html.escape(cell)}</td>" for m, cell in zip(marks, row, strict=True)) + "</tr>"
+        "<tr>" + "".join(f"<td{m}>{_cell(cell)}</td>" for m, cell in zip(marks, row, strict=True)) + "</tr>"
         for row in item.rows
     )
     return (
@@ -121,30 +137,45 @@ def _item(item: Item) -> str:
     )
 
 
+def _cell(text: str) -> str:
+    """Return a cell in which what is wrong stands out."""
+    return re.sub(r"\bFAILED\b", "<strong>FAILED</strong>", html.escape(text))
+
+
 def _mark(column: Sequence[str]) -> str:
-    """Let numbers stand to the right, so that their digits can be compared down a column."""
+    """Let numbers stand to the right, so that their digits can be compared down a column; intervals are not broken."""
     cells = [cell for cell in column if cell]
-    return ' class="n"' if cells and all(_NUMBER.fullmatch(cell) for cell in cells) else ""
+    if any(cell.startswith("[") for cell in cells):
+        return ' class="i"'
+    return ' class="n"' if 2 * sum(_NUMBER.fullmatch(cell) is not None for cell in cells) > len(cells) else ""
 
 
 _REM_PER_INCH = 4.5
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*(e[-+]?\d+)?|inf)%?")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*(e[-+]?\d+)?|inf)%?( \(\d+\.?\d*%\))?")
 
 _STYLE = """
+:root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 62rem; margin: 2rem auto;
   padding: 0 1rem; }
 h1 { font-size: 1.8rem; } h2 { font-size: 1.3rem; margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
 nav ul { columns: 2; padding-left: 1.2rem; } a { color: #1f4e9c; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; margin: 1rem 0; font-size: 0.9rem; }
 caption { text-align: left; color: #444; padding-bottom: 0.4rem; }
-th, td { padding: 0.25rem 0.8rem 0.25rem 0; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th, td { padding: 0.25rem 0.9rem 0.25rem 0; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+td.n, td.i { white-space: nowrap; } td strong { color: #b00020; }
 th { border-bottom: 2px solid #888; }
 figure { display: inline-block; margin: 1rem 0.5rem 1rem 0; max-width: 100%; vertical-align: top; }
 figure img { max-width: 100%; height: auto; }
 figcaption { max-width: 29rem; color: #444; font-size: 0.9rem; }
 footer { margin-top: 3rem; color: #555; font-size: 0.85rem; border-top: 1px solid #ccc; padding-top: 0.5rem; }
-@media print { body { max-width: none; } section { break-inside: avoid-page; } }
+summary { cursor: pointer; color: #444; }
+pre { font-size: 0.8rem; overflow-x: auto; background: #f6f6f6; padding: 0.8rem; }
+@media (max-width: 30rem) { nav ul { columns: 1; } td, th { padding-right: 0.6rem; } }
+@media print {
+  body { max-width: none; margin: 0; font-size: 10pt; } nav { display: none; } .wide { overflow: visible; }
+  figure, tr { break-inside: avoid; } h2, caption, thead { break-after: avoid; } pre { white-space: pre-wrap; }
+}
 """
 
 _PAGE = """<!DOCTYPE html>

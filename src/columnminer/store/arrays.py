@@ -1,49 +1,27 @@
-"""Columns in Zarr: how arrays are chunked and compressed, and how long tables are written piece by piece."""
+"""Columns in Zarr: how arrays are chunked and compressed, and how long tables are written piece by piece.
+
+See `columns` for how they are read.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec
-
-from columnminer.errors import ColumnMinerError, FileFormatError
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["CHUNK", "TableWriter", "intact", "write_arrays"]
+__all__ = ["CHUNK", "TableWriter", "write_arrays"]
 
 CHUNK = 65_536
 """Rows in a chunk: some MB, so that a chunk is one efficient read, and one object on an object store."""
-
-_DAMAGE = (FileNotFoundError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-_DAMAGE_OF_CHUNKS = (RuntimeError, SystemError, MemoryError)
-
-
-@contextmanager
-def intact(what: str) -> Iterator[None]:
-    """Turn what zarr lets out, where a group is missing or was tampered with, into an error that begins with `what`.
-
-    Raises
-    ------
-    FileFormatError
-        If what is read inside the block is missing or damaged.
-    """
-    try:
-        yield
-    except ColumnMinerError:
-        raise
-    except (*_DAMAGE, *_DAMAGE_OF_CHUNKS) as error:
-        reason = " ".join(str(error).split())[:300]
-        msg = f"{what}: no Zarr group is there, or a damaged one: {type(error).__name__}: {reason}"
-        raise FileFormatError(msg) from error
 
 
 def create_array(group: Any, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
@@ -51,7 +29,8 @@ def create_array(group: Any, name: str, shape: tuple[int, ...], dtype: Any) -> A
 
     Chunks are files ``c.0.0`` right in the folder of the array, as folders cost more than files. LZ4 after a byte
     shuffle: simulated columns hardly compress (a tenth to a quarter), so that the cheapest codec wins;
-    columns that do (counts, ids, defaults) shrink a hundredfold under any.
+    columns that do (counts, ids, defaults) shrink a hundredfold under any. A CRC-32C ends each chunk, as neither disks
+    nor LZ4 notice a bit that flips: it costs 0.5 ns per byte, a tenth of a second for a million events of 20 columns.
     """
     dtype = np.dtype(dtype)
     codec = BloscCodec(cname="lz4", clevel=1, shuffle="shuffle", typesize=dtype.itemsize)
@@ -61,7 +40,7 @@ def create_array(group: Any, name: str, shape: tuple[int, ...], dtype: Any) -> A
         shape=shape,
         dtype=dtype,
         chunks=chunks,
-        compressors=codec,
+        compressors=[codec, Crc32cCodec()],
         fill_value=0,
         chunk_key_encoding={"name": "default", "separator": "."},
         config={"write_empty_chunks": True},  # looking whether they are costs more

@@ -21,7 +21,7 @@ from columnminer.formats.reader import Generated, SourceInfo
 from columnminer.model.setup import Setup
 from columnminer.store.assemble import assemble
 from columnminer.store.normalisation import RawTotals, file_factor
-from columnminer.store.parts import PartInfo, discard_parts, open_parts, write_part
+from columnminer.store.parts import PartInfo, discard_parts, open_parts, parts_under, write_part
 from columnminer.store.settings import as_json
 from columnminer.store.sources import Source, describe
 
@@ -254,12 +254,13 @@ def publish(
     if accumulator.out is None:
         final.parent.mkdir(parents=True, exist_ok=True)
         open_parts(parts, accumulator.settings, resume=False, replace=True)
+    place = parts_under(parts, accumulator.settings)
     for source, chunks in files:
-        _complete(parts / source.part_key, chunks, accumulator)
+        _complete(place / source.part_key, chunks, accumulator)
     sources = [source for source, _ in files]
     store = assemble(
         final,
-        parts,
+        place,
         sources,
         Setup.from_dict(accumulator.settings["setup"]),
         tuple(accumulator.settings["selection"]["observables"]),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import ColumnMinerWarning, InputError
+from columnminer.files import writing
 from columnminer.model.response import nuisance_coefficients
 from columnminer.observe.cutflow import CutFlow
 from columnminer.store.commit import require_free
@@ -82,6 +83,17 @@ def combine(
     -----
     ColumnMinerWarning
         If the events of the stores were selected differently.
+
+    Examples
+    --------
+    >>> selection, setup = cm.Selection(cm.DrellYan().observables), cm.DrellYan().setup()
+    >>> names = ["sm", "c_ll_plus"]
+    >>> stores = [
+    ...     cm.process([cm.Sample(f"{n}.lhe.gz", benchmark=n)], setup, selection, f"{n}.zarr", progress=False)
+    ...     for n in names
+    ... ]
+    >>> len(cm.combine(stores, "both.zarr")) == sum(map(len, stores))
+    True
     """
     out = Path(out)
     factors = [1.0] * len(stores) if k_factors is None else [float(k) for k in k_factors]
@@ -89,7 +101,7 @@ def combine(
     require_free(out, replace=replace)
     out.parent.mkdir(parents=True, exist_ok=True)
     sides = _varied_stores(stores)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+    with writing(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         inside = {
             name: [_written(side, factors, Path(folder) / f"{name}-{i}", seed) for i, side in enumerate(both)]
             for name, both in sides.items()
@@ -126,7 +138,7 @@ def _written(
     n_events = sum(map(len, stores))
     codes = np.empty(n_events, dtype=np.uint8)
     runs: list[Run] = []
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+    with writing(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         shuffle = Shuffle(Path(folder), description.columns, n_events)
         stream, offset = key(seed, "combine"), 0
         for i, (store, factor) in enumerate(zip(stores, factors, strict=True)):

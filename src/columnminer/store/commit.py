@@ -14,7 +14,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from columnminer.errors import OutputExistsError
-from columnminer.files import appearing
+from columnminer.files import appearing, delete, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,16 +55,19 @@ def staged(final: Path, *, replace: bool = False, within: Path | None = None) ->
     ------
     OutputExistsError
         If `final` is there at the end (another writer was first) and may not be replaced; ours is deleted.
+    StorageError
+        If there is no room for it.
     """
     require_free(final, replace=replace)
     temporary = (within or final.parent) / f".{final.name}.{uuid.uuid4().hex}.tmp"
-    temporary.mkdir()
     try:
-        yield temporary
-        if replace and final.exists():
-            _swap(temporary, final)
-        else:
-            _rename(temporary, final)
+        with writing(final):
+            temporary.mkdir()
+            yield temporary
+            if replace and final.exists():
+                _swap(temporary, final)
+            else:
+                _rename(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -81,12 +84,15 @@ def _rename(temporary: Path, final: Path) -> None:
 
 def _swap(temporary: Path, final: Path) -> None:
     old = temporary.with_suffix(".old")
-    final.rename(old)
-    _rename(temporary, final)
-    if old.is_dir():
-        shutil.rmtree(old)
-    else:
-        old.unlink()
+    with contextlib.suppress(FileNotFoundError):  # another writer is about to replace it, too
+        final.rename(old)
+    try:
+        _rename(temporary, final)
+    finally:
+        if final.exists():
+            delete(old)
+        else:
+            old.rename(final)
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

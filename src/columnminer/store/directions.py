@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from columnminer.errors import InputError, MissingError, UnknownNameError, did_you_mean
+from columnminer.files import writing
 from columnminer.model.response import nuisance_coefficients
 from columnminer.model.setup import Setup
 from columnminer.model.systematics import PrincipalDirections
@@ -150,7 +151,7 @@ def reduce_directions(
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = directions.matrix[:n_directions]
     kept = PrincipalDirections(name, rows.tolist(), directions.shares[:n_directions].tolist())
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+    with writing(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         return _rewritten(store, own, kept, out, Path(folder), replace=replace)
 
 

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 
 from columnminer.errors import FileFormatError, InputError, MissingError, UnknownNameError, did_you_mean
 from columnminer.model.setup import Setup
-from columnminer.store.arrays import intact
+from columnminer.store.columns import columns_at
+from columnminer.store.documents import checked_document
 from columnminer.store.mixing import MIXINGS, balance, mixing_scales, require_complete
 from columnminer.store.partition import PARTITIONS, partition_code
-from columnminer.store.samples import SampleInfo
-from columnminer.store.weights import Block, CrossSection, Moments, NuisanceColumn, nuisance_points
+from columnminer.store.weights import Block, CrossSection, Moments, nuisance_points
 from columnminer.streams import seed_sequence
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from columnminer.store.mixing import Mixing
+    from columnminer.store.samples import SampleInfo
+    from columnminer.store.weights import NuisanceColumn
     from columnminer.streams import Seed
 
 __all__ = ["EVENTS_FORMAT", "FORMAT_VERSION", "EventStore"]
@@ -41,8 +42,7 @@ BLOCK = 65_536
 _SMALL = 2**23
 """Bytes of an array up to which it is kept in memory once it was read."""
 
-_PARTS = {"setup": dict, "samples": list, "nuisances": list, "observables": list, "configuration": dict, "hash": str}
-_ARRAYS = ("observables", "weights", "sample", "partition")
+_REMEDY = "process the events again"
 
 
 class EventStore:
@@ -72,14 +72,22 @@ class EventStore:
     Names and all else live in the attributes. Stores of the same events in other selections are groups beside the
     arrays. Signal samples estimate the same cross section, each from events at its
     own benchmark; they are mixed here, on reading.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> store.observable_names
+    ('m_ll', 'y_ll', 'cos_theta')
+    >>> theta = {"c_ll": 0.02, "c_lr": 0.0}
+    >>> xsec = store.xsec(theta)
+    >>> bool(abs(xsec.value[0] - cm.DrellYan().xsec(theta)[0]) < 3 * xsec.error[0])
+    True
     """
 
     def __init__(self, path: str | os.PathLike[str], *, mixing: Mixing | None = None) -> None:
         self.path = Path(path)
-        with intact(f"{self.path} is not an event store"):
-            group = zarr.open_group(str(self.path), mode="r", zarr_format=3)
-            arrays: dict[str, Any] = {str(name): array for name, array in group.arrays()}
-        self.attributes: Mapping[str, Any] = dict(group.attrs)
+        self.attributes: Mapping[str, Any]
+        self.attributes, arrays = columns_at(self.path, f"{self.path} is not an event store", _REMEDY)
         if self.attributes.get("format") != EVENTS_FORMAT:
             msg = f"{self.path} is not an event store: its format is {self.attributes.get('format')!r}"
             raise FileFormatError(msg)
@@ -91,7 +99,7 @@ class EventStore:
             )
             raise FileFormatError(msg)
         self._arrays = arrays
-        self._require_parts()
+        self._document = checked_document(self.attributes, arrays, str(self.path), _REMEDY)
         self._moments: dict[Any, Moments] = {}
         self._held: dict[str, NDArray[Any]] = {}
         self.mixing: Mixing = mixing or self.attributes["configuration"].get("mixing", "fractions")
@@ -99,34 +107,22 @@ class EventStore:
             msg = f"mixing must be one of {', '.join(MIXINGS)}, not {self.mixing!r}"
             raise InputError(msg)
 
-    def _require_parts(self) -> None:
-        """Refuse a store whose documents lack what every store has, or have something else in its place."""
-        for name, kind in _PARTS.items():
-            if not isinstance(self.attributes.get(name), kind):
-                msg = f"{self.path}: this event store is damaged: its {name!r} is missing, or of another kind"
-                raise FileFormatError(msg)
-        rows = {name: array.shape[:1] for name, array in self._arrays.items()}
-        missing = sorted(set(_ARRAYS) - set(rows))
-        if missing or len(set(rows.values())) > 1:
-            msg = f"{self.path}: this event store is damaged: its arrays have {rows} rows, {missing} are missing"
-            raise FileFormatError(msg)
-
     # What is in it -----------------------------------------------------------------------------------------------
 
     @cached_property
     def setup(self) -> Setup:
         """Parameters, benchmarks, morphing and systematics of the events."""
-        return Setup.from_dict(self.attributes["setup"])
+        return Setup.from_dict(self.attributes["setup"], f"the set-up of {self.path}")
 
-    @cached_property
+    @property
     def samples(self) -> tuple[SampleInfo, ...]:
         """What was read; the position here is an event's ``sample``."""
-        return tuple(SampleInfo.from_dict(s) for s in self.attributes["samples"])
+        return self._document.samples
 
-    @cached_property
+    @property
     def nuisances(self) -> tuple[NuisanceColumn, ...]:
         """Nuisance parameters, in the order of nu."""
-        return tuple(NuisanceColumn(**c) for c in self.attributes["nuisances"])
+        return self._document.nuisances
 
     @property
     def recorded(self) -> bool:
@@ -141,7 +137,7 @@ class EventStore:
     @property
     def variations(self) -> tuple[str, ...]:
         """Names of the nuisance parameters that change what is seen of events and not their weights; see `varied`."""
-        return tuple(self.attributes.get("variations", {}))
+        return tuple(self._document.variations)
 
     def varied(self, name: str) -> tuple[EventStore, ...]:
         """Return the same events in the selections at nu = +1 and (unless one-sided) -1 of one of the `variations`.
@@ -157,7 +153,7 @@ class EventStore:
         if name not in self.variations:
             msg = f"{self.path} has no selections that vary {name!r}.{did_you_mean(name, self.variations)}"
             raise UnknownNameError(msg)
-        folders = self.attributes["variations"][name]
+        folders = self._document.variations[name]
         return tuple(EventStore(self.path / folder, mixing=self.mixing) for folder in folders)
 
     @property
@@ -172,22 +168,22 @@ class EventStore:
 
     @property
     def observables(self) -> Any:
-        """Zarr array (n_events, n_observables); slice it to read."""
+        """Array (n_events, n_observables); slice it to read."""
         return self._arrays["observables"]
 
     @property
     def weights(self) -> Any:
-        """Zarr array (n_events, n_benchmarks) [pb], normalised per sample and not mixed; slice it to read."""
+        """Array (n_events, n_benchmarks) [pb], normalised per sample and not mixed; slice it to read."""
         return self._arrays["weights"]
 
     @property
     def sample(self) -> Any:
-        """Zarr array (n_events,), which of `samples` an event belongs to; slice it to read."""
+        """Array (n_events,), which of `samples` an event belongs to; slice it to read."""
         return self._arrays["sample"]
 
     @property
     def partition(self) -> Any:
-        """Zarr array (n_events,), which of `partition_names` an event is in; slice it to read."""
+        """Array (n_events,), which of `partition_names` an event is in; slice it to read."""
         return self._arrays["partition"]
 
     def columns(self, rows: slice) -> dict[str, NDArray[Any]]:
@@ -454,4 +450,4 @@ def _read(array: Any, rows: slice, keep: NDArray[np.int64]) -> NDArray[Any]:
         return np.asarray(array[rows])
     if 4 * len(keep) > rows.stop - rows.start:
         return np.asarray(array[rows])[keep]
-    return np.asarray(array.oindex[rows.start + keep])
+    return np.asarray(array.take(rows.start + keep))

@@ -63,6 +63,12 @@ def load_madminer_setup(path: str | os.PathLike[str]) -> Setup:
     ------
     FileFormatError
         If it is no such file.
+
+    Examples
+    --------
+    >>> cm.save_madminer_setup(cm.DrellYan().setup(), "setup.h5")
+    >>> cm.load_madminer_setup("setup.h5").parameter_names
+    ('c_ll', 'c_lr')
     """
     with _open(path) as file:
         return _setup(file)
@@ -98,6 +104,12 @@ def import_madminer(
         If it is no MadMiner file, or holds no events.
     OutputExistsError
         If the output exists.
+
+    Examples
+    --------
+    >>> cm.export_madminer(cm.EventStore("events.zarr"), "madminer.h5")
+    >>> cm.import_madminer("madminer.h5", "from_madminer.zarr").observable_names
+    ('m_ll', 'y_ll', 'cos_theta')
     """
     require_free(Path(out), replace=replace)
     scheme = PartitionScheme.of(partition)

@@ -62,6 +62,10 @@ def save_madminer_setup(setup: Setup, path: str | os.PathLike[str], *, replace: 
         If MadMiner has no word for something; the message says for what.
     OutputExistsError
         If the file exists.
+
+    Examples
+    --------
+    >>> cm.save_madminer_setup(cm.DrellYan().setup(), "madminer_setup.h5")
     """
     path = Path(path)
     require_free(path, replace=replace)
@@ -89,6 +93,14 @@ def export_madminer(store: EventStore, path: str | os.PathLike[str], *, replace:
         If the events were recorded, or MadMiner has no word for something; the message says for what.
     OutputExistsError
         If the file exists.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> cm.export_madminer(store, "events.h5")
+    >>> imported = cm.import_madminer("events.h5", "imported.zarr")
+    >>> bool(np.isclose(imported.xsec("sm").value, store.xsec("sm").value, rtol=0.05).all())
+    True
     """
     path = Path(path)
     require_free(path, replace=replace)

@@ -1,29 +1,35 @@
 """Parts: what the tasks of a run have committed so far, in a folder beside its output.
 
-The folder holds ``configuration.json``, and for each file of events a folder with its parts, each a Zarr group named
-after its first event. A part is the outcome of a range of events: the columns of those that passed, with raw weights,
-and what normalising needs to know of all that were generated. The last part of a file says that it is the last (and may
-be empty). Parts appear by atomic renames, so whatever is there is complete.
+The folder holds ``configuration.json`` and a folder named after its hash. There each file of events has a folder with
+its parts, each a Zarr group named after its first event. A part is the outcome of a range of events: the columns of
+those that passed, with raw weights, and what normalising needs to know of all that were generated. The last part of a
+file says that it is the last (and may be empty). Parts appear by atomic renames, so whatever is there is complete.
+
+Several runs of the same configuration share the work: of a part that two have made the first stays, and one of them
+makes the store, see `joining`. Tasks of another configuration that are still at work somewhere, as those of a run that
+was interrupted may be on a cluster, find no folder of their hash, and leave nothing among ours.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import re
 import shutil
 import uuid
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import zarr
-
 from columnminer.errors import OutputExistsError
+from columnminer.files import locked
 from columnminer.formats.reader import Generated
 from columnminer.store.arrays import write_arrays
+from columnminer.store.columns import attributes_at, intact, read_columns, unless_gone
 from columnminer.store.commit import read_json, staged, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,14 +39,22 @@ __all__ = [
     "PartInfo",
     "committed_part",
     "committed_parts",
+    "discard_left",
     "discard_parts",
+    "joining",
     "open_parts",
+    "parts_under",
     "read_part",
     "require_same",
     "write_part",
 ]
 
 CONFIGURATION = "configuration.json"
+_LOCK = ".lock"
+_DIGITS = 16
+_PLACE = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
+
+_REMEDY = "delete {} and call again: it is made again"
 
 
 @dataclass(frozen=True)
@@ -86,8 +100,16 @@ class PartInfo:
         return Generated(self.n_generated, self.sum_weights, self.sum_squared_weights)
 
 
+def parts_under(folder: Path, configuration: Mapping[str, Any]) -> Path:
+    """Return where in the folder the parts of a configuration are."""
+    text = json.dumps(configuration, sort_keys=True)
+    return folder / hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
 def open_parts(folder: Path, configuration: Mapping[str, Any], *, resume: bool, replace: bool) -> Path:
-    """Make the folder of parts ready for a run: the one of an earlier run that was cut off, or a new one.
+    """Make the folder of parts ready for a run, and return where in it the parts are (`parts_under`).
+
+    It may be that of an earlier run that was cut off, or of one that is at work, or a new one.
 
     Parameters
     ----------
@@ -96,7 +118,7 @@ def open_parts(folder: Path, configuration: Mapping[str, Any], *, resume: bool, 
     configuration
         Everything that the content of parts depends on, apart from the files of events.
     resume
-        Whether parts of an earlier run of the same configuration are used; otherwise they are deleted.
+        Whether parts of another run of the same configuration are used; otherwise they are deleted.
     replace
         Whether parts of another configuration are deleted; otherwise they are an error.
 
@@ -104,30 +126,62 @@ def open_parts(folder: Path, configuration: Mapping[str, Any], *, resume: bool, 
     ------
     OutputExistsError
         If there are parts of another configuration (the message says what differs), or something else is in the way.
+    FileNotFoundError
+        If another run has finished at this moment, and deletes the folder.
     """
-    if resume and (folder / CONFIGURATION).is_file():
+    if (folder / CONFIGURATION).is_file():
         existing = read_json(folder / CONFIGURATION)
-        if not replace:
+        if resume and not replace:
             require_same(existing, configuration, f"the unfinished run in {folder}")
-        if existing == configuration:
-            return folder
-    discard_parts(folder)
+        if not resume or existing != configuration:
+            discard_parts(folder)
     folder.mkdir(exist_ok=True)
-    if any(not path.name.startswith(".") for path in folder.iterdir()):
+    if not _is_ours(folder):
         msg = f"{folder} exists, but holds no parts: it is in the way"
         raise OutputExistsError(msg)
-    write_json(folder / CONFIGURATION, configuration)
-    return folder
+    (folder / _LOCK).touch()
+    if not (folder / CONFIGURATION).is_file():
+        write_json(folder / CONFIGURATION, configuration)
+    place = parts_under(folder, configuration)
+    place.mkdir(exist_ok=True)
+    return place
+
+
+@contextlib.contextmanager
+def joining(folder: Path) -> Iterator[None]:
+    """Hold the folder of parts alone, until they are a store and the folder is deleted; other runs wait meanwhile.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there any more: another run was first.
+    """
+    with locked(folder / _LOCK, wait=True):
+        yield
 
 
 def discard_parts(folder: Path) -> None:
     """Delete the folder of parts, if it is one, and what an earlier deletion that was cut off has left."""
     prefix, suffix = f".{folder.name}.", ".discarded"
-    if (folder / CONFIGURATION).is_file():
-        folder.rename(folder.with_name(f"{prefix}{uuid.uuid4().hex}{suffix}"))
+    if folder.is_dir() and _is_ours(folder):
+        with contextlib.suppress(FileNotFoundError):  # another run deletes it, too
+            folder.rename(folder.with_name(f"{prefix}{uuid.uuid4().hex}{suffix}"))
     for left in folder.parent.iterdir():
         if left.name.startswith(prefix) and left.name.endswith(suffix):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def discard_left(place: Path) -> None:
+    """Delete what a run has left that was killed while it tidied up: its parts at `place`, but none of another run."""
+    if place.is_dir() or not place.parent.exists():
+        discard_parts(place.parent)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder has a configuration, or what a task leaves that commits its part when that was deleted."""
+    if (folder / CONFIGURATION).is_file():
+        return True
+    return all(path.name.startswith(".") or _PLACE.fullmatch(path.name) for path in folder.iterdir())
 
 
 def require_same(existing: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
@@ -203,11 +257,11 @@ def committed_part(folder: Path, first_event: int) -> PartInfo | None:
     path = folder / f"{first_event:012d}"
     if not path.is_dir():
         return None
-    attributes: dict[str, Any] = dict(zarr.open_group(str(path), mode="r").attrs)
-    return PartInfo(**attributes)
+    with unless_gone(path), intact(f"the part {path} is damaged; {_REMEDY.format(path)}"):
+        return PartInfo(**attributes_at(path, f"{path} is no part of a run; {_REMEDY.format(path)}"))
 
 
 def read_part(folder: Path, info: PartInfo, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
     """Return columns of a committed part: those called `names`, or all."""
-    group: Any = zarr.open_group(str(folder / f"{info.first_event:012d}"), mode="r")
-    return {name: np.asarray(group[name][...]) for name in (names or [*group.array_keys()])}
+    path = folder / f"{info.first_event:012d}"
+    return read_columns(path, f"the part {path} is damaged", _REMEDY.format(path), names)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from columnminer.formats.samples import Sample
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["FileInfo", "Sample", "SampleInfo"]
 
@@ -81,10 +78,3 @@ class SampleInfo:
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON document."""
         return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> SampleInfo:
-        """Return the sample that `to_dict` described."""
-        files = tuple(FileInfo(**f) for f in document["files"])
-        lists = {k: tuple(document[k]) for k in ("systematics", "partition_counts")}
-        return cls(**{**document, **lists, "files": files})

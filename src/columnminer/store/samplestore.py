@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 
 from columnminer.errors import FileFormatError, InputError, UnknownNameError, did_you_mean
-from columnminer.store.arrays import TableWriter, intact
+from columnminer.store.arrays import TableWriter
+from columnminer.store.columns import Column, columns_at
 from columnminer.store.commit import staged
 
 if TYPE_CHECKING:
@@ -48,14 +48,18 @@ class SampleStore:
     ------
     FileFormatError
         If there is no such store, or one of a newer format.
+
+    Examples
+    --------
+    >>> store = cm.EventStore("events.zarr")
+    >>> samples = cm.sample_ratio(store, "c_ll_plus", "sm", 2000, out="samples.zarr")
+    >>> sorted(cm.SampleStore("samples.zarr"))
+    ['n_eff', 'negative', 'r_xz', 't_xz', 'theta0', 'theta1', 'x', 'y']
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        with intact(f"{self.path} is not a sample store"):
-            group = zarr.open_group(str(self.path), mode="r", zarr_format=3)
-            arrays: dict[str, Any] = {str(name): array for name, array in group.arrays()}
-        attributes: dict[str, Any] = dict(group.attrs)
+        attributes, arrays = columns_at(self.path, f"{self.path} is not a sample store", "draw the samples again")
         if attributes.get("format") != SAMPLES_FORMAT:
             msg = f"{self.path} is not a sample store: its format is {attributes.get('format')!r}"
             raise FileFormatError(msg)
@@ -162,8 +166,8 @@ class SampleStore:
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._arrays))
 
-    def __getitem__(self, name: str) -> Any:
-        """Return the Zarr array called `name`; slice it to read.
+    def __getitem__(self, name: str) -> Column:
+        """Return the array called `name`; slice it to read.
 
         Raises
         ------
@@ -179,31 +183,31 @@ class SampleStore:
         return f"SampleStore({str(self.path)!r}: {len(self)} events, {', '.join(self)})"
 
     @property
-    def x(self) -> Any:
-        """Zarr array of observables (n, n_features)."""
+    def x(self) -> Column:
+        """Array of observables (n, n_features)."""
         return self["x"]
 
     @property
-    def theta0(self) -> Any:
-        """Zarr array of numerator points (n, n_parameters)."""
+    def theta0(self) -> Column:
+        """Array of numerator points (n, n_parameters)."""
         return self["theta0"]
 
     @property
-    def theta1(self) -> Any:
-        """Zarr array of denominator points (n, n_parameters)."""
+    def theta1(self) -> Column:
+        """Array of denominator points (n, n_parameters)."""
         return self["theta1"]
 
     @property
-    def y(self) -> Any:
-        """Zarr array of labels (n,): 0 drawn from theta0, 1 from theta1."""
+    def y(self) -> Column:
+        """Array of labels (n,): 0 drawn from theta0, 1 from theta1."""
         return self["y"]
 
     @property
-    def r_xz(self) -> Any:
-        """Zarr array of joint likelihood ratios (n,)."""
+    def r_xz(self) -> Column:
+        """Array of joint likelihood ratios (n,)."""
         return self["r_xz"]
 
     @property
-    def t_xz(self) -> Any:
-        """Zarr array of joint scores at theta0 (n, n_parameters)."""
+    def t_xz(self) -> Column:
+        """Array of joint scores at theta0 (n, n_parameters)."""
         return self["t_xz"]

@@ -46,6 +46,11 @@ class CrossSection:
     value: NDArray[np.float64]
     error: NDArray[np.float64]
 
+    @property
+    def n_effective(self) -> NDArray[np.float64]:
+        """(sum of weights)^2 / (sum of squared weights), (n_theta,): so many unweighted events have this error."""
+        return np.divide(self.value, self.error, out=np.zeros_like(self.value), where=self.error > 0.0) ** 2
+
 
 @dataclass(frozen=True)
 class NuisanceColumn:

@@ -103,7 +103,7 @@ def read_alea_results(paths: str | os.PathLike[str] | Sequence[str | os.PathLike
     FileFormatError
         If a file holds no results.
     InputError
-        If there is no file, or files are of different points.
+        If there is no file, or files are of different points; the message says in what they differ.
     """
     if isinstance(paths, str) and has_magic(paths):
         files = [Path(path) for path in sorted(glob(paths))]  # noqa: PTH207 - the pattern may be absolute
@@ -115,8 +115,10 @@ def read_alea_results(paths: str | os.PathLike[str] | Sequence[str | os.PathLike
     points = [_read_result(path) for path in files]
     first = points[0]
     for path, point in zip(files, points, strict=True):
-        if _about(point) != _about(first):
-            msg = f"{path}: holds the results of another point than {files[0]}"
+        differences = _differences(point, first)
+        if differences:
+            msg = f"{path}: holds the results of another point than {files[0]}: {'; '.join(differences)}. "
+            msg += "Read each point by itself, such as [read_alea_results(path) for path in paths]"
             raise InputError(msg)
     return PointResult(
         **{name: getattr(first, name) for name in first.__dataclass_fields__ if name != "fits"},
@@ -124,9 +126,21 @@ def read_alea_results(paths: str | os.PathLike[str] | Sequence[str | os.PathLike
     )
 
 
-def _about(point: PointResult) -> Any:
-    held = {name: dict(fits.held) for name, fits in point.fits.items()}
-    return point.poi, point.parameter_names, dict(point.generate), dict(point.nominal), held
+def _differences(point: PointResult, other: PointResult) -> list[str]:
+    """Return what tells two points apart: what each of them says of the same thing."""
+    both = [
+        {
+            "poi": p.poi,
+            "parameters": ", ".join(p.parameter_names),
+            **{f"true {name}": value for name, value in p.generate.items()},
+            **{f"nominal {name}": value for name, value in p.nominal.items()},
+            **{f"hypothesis {name!r}": dict(fits.held) for name, fits in p.fits.items()},
+        }
+        for p in (point, other)
+    ]
+    names = dict.fromkeys(name for said in both for name in said)
+    found = [(name, *(said.get(name, "nothing") for said in both)) for name in names]
+    return [f"{name} is {here}, not {there}" for name, here, there in found if here != there]
 
 
 def _joined(tables: Sequence[FitTable]) -> FitTable:

@@ -116,6 +116,11 @@ def belt(
         If conditions differ, or a point has too few toys.
     UnknownNameError
         If the toys were not fitted under the hypothesis, or have no such parameter.
+
+    Examples
+    --------
+    >>> belt = cm.belt(cm.CampaignResults("toys.zarr"), level=0.9)
+    >>> low, high = belt.interval(1.0)
     """
     points = sorted(as_points(results), key=truth)
     if any(conditions(point) != conditions(points[0]) for point in points):
@@ -158,6 +163,13 @@ def poisson_belt(
     ------
     InputError
         If an option makes no sense.
+
+    Examples
+    --------
+    >>> belt = cm.poisson_belt(np.arange(0, 15, 0.05), background=3.0)
+    >>> low, high = belt.interval(7.0)
+    >>> round(low, 1), round(high, 1)
+    (0.9, 9.5)
     """
     mu = np.sort(np.atleast_1d(np.asarray(values, dtype=np.float64)))
     _check(mu, background, level, ordering)
@@ -188,6 +200,12 @@ def poisson_interval(
     ------
     InputError
         If an option makes no sense.
+
+    Examples
+    --------
+    >>> low, high = cm.poisson_interval(7, background=3.0, level=0.9)
+    >>> round(low, 2), round(high, 2)
+    (0.89, 9.53)
     """
     if observed != int(observed) or observed < 0:
         msg = f"a count is a whole number that is not negative, not {observed!r}"

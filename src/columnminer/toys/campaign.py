@@ -15,10 +15,11 @@ from columnminer.documents import check_values, read_document, read_mapping
 from columnminer.errors import InputError, UnknownNameError, did_you_mean
 from columnminer.infer.likelihood import Likelihood
 from columnminer.toys.combinations import combinations
-from columnminer.toys.models import AleaFile, SavedModel, at_nominal, fingerprint
+from columnminer.toys.models import AleaFile, at_nominal, fingerprint
 from columnminer.toys.neyman import NeymanThresholds
 from columnminer.toys.patterns import file_name
 from columnminer.toys.plan import check_toy_files, plan_point
+from columnminer.toys.saved import SavedModel
 from columnminer.toys.settings import CampaignConfig, PointSettings, from_alea_names
 
 if TYPE_CHECKING:
@@ -52,6 +53,13 @@ class Campaign:
     ------
     InputError, UnknownNameError
         If something makes no sense; the message names file and key.
+
+    Examples
+    --------
+    >>> model = cm.load_alea("search.yaml")
+    >>> campaign = cm.Campaign(model, "signal_rate_multiplier", to_vary={"signal_rate_multiplier": [0, 1]}, n_toys=20)
+    >>> len(cm.run_campaign(campaign, "toys_of_search.zarr", progress=False))
+    2
     """
 
     def __init__(

@@ -85,6 +85,12 @@ def coverage(
         If levels differ, or one is missing.
     UnknownNameError
         If the toys were not fitted under the hypothesis.
+
+    Examples
+    --------
+    >>> share = cm.coverage(cm.CampaignResults("toys.zarr")).share
+    >>> share.fraction.shape  # at each point of the campaign, with an interval share.low to share.high
+    (3,)
     """
     points = as_points(results)
     count, toys = [], []
@@ -95,7 +101,8 @@ def coverage(
         elif point.intervals is not None:
             held = _holds(point.intervals[:, 0], point.intervals[:, 1], truth(point))
         else:
-            msg = f"no intervals are stored with the toys at {point.poi} = {truth(point)}; give a threshold"
+            msg = f"no intervals are stored with the toys at {point.poi} = {truth(point)}: run the campaign with "
+            msg += "compute_confidence_interval=True (and level=...), or say which they are with threshold= and level="
             raise MissingError(msg)
         count.append(int(held.sum()))
         toys.append(len(held))

@@ -7,7 +7,7 @@ The test statistic is :math:`q_0 = 2 \log L(\hat\mu) / L(0)` where the best fit 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy.stats import norm
@@ -65,8 +65,13 @@ class ToySignificance:
         Of the data.
     share : Share
         Toys with a q0 at least as large: the p value with its Clopper-Pearson interval.
-    significance, low, high : float
-        Standard deviations of the p value and of the ends of its interval; infinite where no toy is as large.
+    significance : float
+        Standard deviations of the p value. Where no toy is as large, those of the upper end of its interval: the data
+        are at least so significant, which is all that so many toys can say; where all are, of the lower end.
+    bound : "lower", "upper" or None
+        What the significance is then; None where it is an estimate.
+    low, high : float
+        Standard deviations of the ends of the interval, of which one is infinite where there is a bound.
     asymptotic_p_value, asymptotic_significance : float
         For comparison: that of many events.
     """
@@ -74,6 +79,7 @@ class ToySignificance:
     q0: float
     share: Share
     significance: float
+    bound: Literal["lower", "upper"] | None
     low: float
     high: float
     asymptotic_p_value: float
@@ -81,8 +87,17 @@ class ToySignificance:
 
     @property
     def p_value(self) -> float:
-        """Probability of data at least as signal-rich without a signal."""
-        return float(self.share.fraction)
+        """Probability of data at least as signal-rich without a signal, or the bound of it."""
+        of = {"lower": self.share.high, "upper": self.share.low, None: self.share.fraction}
+        return float(of[self.bound])
+
+    def __str__(self) -> str:
+        z, p = {"lower": (">", "<"), "upper": ("<", ">"), None: ("", "")}[self.bound]
+        return (
+            f"significance {z}{self.significance:.2f} (p value {p}{self.p_value:.2g}): {self.share.count} of "
+            f"{self.share.toys} toys have q0 of at least {self.q0:.4g}; "
+            f"asymptotically {self.asymptotic_significance:.2f}"
+        )
 
 
 def discovery_power(
@@ -115,6 +130,12 @@ def discovery_power(
         If the significance is not positive, there are too few toys without a signal for it, or none that fit a point.
     UnknownNameError
         If the toys were not fitted under the hypothesis.
+
+    Examples
+    --------
+    >>> power = cm.discovery_power(cm.CampaignResults("toys.zarr"), significance=2)
+    >>> power.share.fraction.shape  # of the toys at each true mu
+    (3,)
     """
     if not (np.isfinite(significance) and significance > 0.0):
         msg = f"a discovery has a positive significance, not {significance}"
@@ -160,19 +181,31 @@ def toy_significance(
         If q0 is negative or NaN.
     UnknownNameError
         If the toys were not fitted under the hypothesis.
+
+    Examples
+    --------
+    >>> no_signal = cm.CampaignResults("toys.zarr").at(mu=0.0)[0]
+    >>> found = cm.toy_significance(2.0, no_signal)
+    >>> round(found.asymptotic_significance, 3)
+    1.414
     """
     if not q0 >= 0.0:
         msg = f"q0 of a discovery is not negative; it is {q0}"
         raise InputError(msg)
     toys = statistics(no_signal, hypothesis, "lower")
     found = share(int((toys >= q0).sum()), len(toys), error_level)
+    bound: Literal["lower", "upper"] | None = None
+    if found.count in (0, found.toys):
+        bound = "lower" if found.count == 0 else "upper"
+    low, best, high = (float(norm.isf(p)) for p in (found.high, found.fraction, found.low))
     root = float(np.sqrt(q0))
     return ToySignificance(
         q0=float(q0),
         share=found,
-        significance=float(norm.isf(found.fraction)),
-        low=float(norm.isf(found.high)),
-        high=float(norm.isf(found.low)),
+        significance={"lower": low, "upper": high, None: best}[bound],
+        bound=bound,
+        low=low,
+        high=high,
         asymptotic_p_value=float(norm.sf(root)),
         asymptotic_significance=root,
     )

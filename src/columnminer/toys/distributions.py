@@ -1,4 +1,4 @@
-"""Distributions over toys beside those that asymptotics expect: of the test statistic t, and of pulls."""
+"""Distributions over toys: of the test statistic t and of pulls, beside those expected, and of best fits."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import numpy as np
 from scipy.stats import chi2, kstest, norm
 
 from columnminer.errors import InputError
-from columnminer.toys.points import signed_roots, statistics
+from columnminer.toys.points import converged, signed_roots, statistics
 from columnminer.toys.results import PointResult
+from columnminer.toys.statistics import ONE_SIGMA
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from columnminer.infer.intervals import Kind
 
-__all__ = ["Pulls", "ToyHistogram", "pulls", "statistic_distribution"]
+__all__ = ["Estimates", "Pulls", "ToyHistogram", "estimate_distribution", "pulls", "statistic_distribution"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,43 @@ class Pulls:
     mean_error: float
     width: float
     width_error: float
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Best fits of one parameter over toys.
+
+    Attributes
+    ----------
+    name : str
+        The parameter.
+    edges : numpy.ndarray
+        (n + 1,) of bins.
+    counts : numpy.ndarray
+        (n,) toys in each.
+    beyond : int
+        Toys outside all bins.
+    toys : int
+        All of them.
+    truth : float
+        True value; NaN where it is not known.
+    mean, mean_error, median : float
+        Of the best fits.
+    low, high : float
+        68 % of the best fits lie between, and equal shares below and above.
+    """
+
+    name: str
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    beyond: int
+    toys: int
+    truth: float
+    mean: float
+    mean_error: float
+    median: float
+    low: float
+    high: float
 
 
 def statistic_distribution(
@@ -149,6 +187,53 @@ def pulls(values: PointResult | ArrayLike, *, name: str = "pull", bins: int = 40
     spread = np.sqrt(max(np.mean(centred**4) - width**4, 0.0) / n)
     width_error = float(spread / (2.0 * width)) if width > 0.0 else np.nan
     return Pulls(histogram, float(found.mean()), width / np.sqrt(n), width, width_error)
+
+
+def estimate_distribution(
+    point: PointResult,
+    name: str | None = None,
+    *,
+    hypothesis: str = "free",
+    bins: int | ArrayLike = 40,
+) -> Estimates:
+    """Return how best fits of a parameter are distributed, those at limits included.
+
+    Parameters
+    ----------
+    point
+        Toys.
+    name
+        The parameter; that of interest by default.
+    hypothesis
+        Whose fits; those that did not converge are left out.
+    bins
+        Their number, from the lowest to the highest best fit, or edges.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such parameter or hypothesis.
+    InputError
+        If no fit converged.
+    """
+    name = point.poi if name is None else name
+    found = point.values(name, hypothesis)[converged(point, hypothesis, free=hypothesis)]
+    counts, edges = np.histogram(found, bins)
+    low, median, high = np.quantile(found, [0.5 - 0.5 * ONE_SIGMA, 0.5, 0.5 + 0.5 * ONE_SIGMA])
+    n = len(found)
+    return Estimates(
+        name=name,
+        edges=edges,
+        counts=counts.astype(np.int64),
+        beyond=n - int(counts.sum()),
+        toys=n,
+        truth=float(point.generate.get(name, np.nan)),
+        mean=float(found.mean()),
+        mean_error=float(found.std() / np.sqrt(n)),
+        median=float(median),
+        low=float(low),
+        high=float(high),
+    )
 
 
 def _histogram(

@@ -1,7 +1,7 @@
 """Statistical models as campaigns take them: where they come from, and what a campaign asks of them.
 
-A model is a `Likelihood`, the path of a statistical model of alea, or what `columnminer run` has saved: a store and an
-estimator, from which a likelihood is built. Nothing is imported because a file says so.
+A model is a `Likelihood`, the path of a statistical model of alea, or what `columnminer run` has saved, see `saved`.
+Nothing is imported because a file says so.
 """
 
 from __future__ import annotations
@@ -9,17 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field, model_validator
 
-from columnminer.documents import Section, misplaced
 from columnminer.errors import InputError, MissingError
 from columnminer.infer.alea import load_alea
-from columnminer.infer.histogram import HistogramLikelihood
-from columnminer.infer.rate import RateLikelihood
-from columnminer.store.eventstore import EventStore
 from columnminer.streams import seed_sequence
 
 if TYPE_CHECKING:
@@ -30,62 +25,7 @@ if TYPE_CHECKING:
 
     from columnminer.infer.likelihood import Likelihood
 
-__all__ = ["AleaFile", "SavedModel", "at_nominal", "expected_events", "fingerprint", "fittable", "rate_for"]
-
-Text = Annotated[str, Field(min_length=1)]
-
-
-class SavedModel(Section):
-    """A likelihood of what `columnminer run` or `process` have saved: a store, and what is known of its events.
-
-    With `estimator` (a folder) events count by their estimated likelihood ratio, with `observables` as a histogram;
-    without either their number alone counts. Parameters that have a constraint get it.
-    """
-
-    store: Text
-    luminosity: Annotated[float, Field(gt=0)]
-    estimator: Text | None = None
-    observables: Text | list[Text] | None = None
-    bins: int | list[float] | list[int | list[float]] | None = None
-    include_rate: bool = True
-    nuisances: bool = False
-    cuts: tuple[Text, ...] = ()
-    efficiencies: tuple[Text, ...] = ()
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> SavedModel:
-        if self.estimator is not None and self.observables is not None:
-            msg = "either an estimator or observables say how events are distributed, not both"
-            raise misplaced(msg, "observables")
-        if self.bins is not None and self.observables is None:
-            msg = "bins are those of observables, which are missing"
-            raise misplaced(msg, "bins")
-        return self
-
-    def load(self, folder: Path) -> Likelihood:
-        """Return the likelihood; paths are relative to `folder`."""
-        store = EventStore(folder / self.store)
-        options: dict[str, Any] = {
-            "cuts": self.cuts,
-            "efficiencies": self.efficiencies,
-            "nuisances": self.nuisances,
-        }
-        model: Likelihood
-        if self.estimator is not None:
-            from columnminer.infer.neural import NeuralLikelihood  # noqa: PLC0415 - these two load torch
-            from columnminer.learn.estimators import load_estimator  # noqa: PLC0415
-
-            estimator = load_estimator(folder / self.estimator)
-            model = NeuralLikelihood.from_store(
-                store, estimator, self.luminosity, include_rate=self.include_rate, **options
-            )
-        elif self.observables is not None:
-            model = HistogramLikelihood.from_store(
-                store, self.observables, self.luminosity, bins=self.bins, include_rate=self.include_rate, **options
-            )
-        else:
-            model = RateLikelihood.from_store(store, self.luminosity, **options)
-        return model.constrained() if any(p.constraint is not None for p in model.parameters) else model
+__all__ = ["AleaFile", "at_nominal", "expected_events", "fingerprint", "fittable", "rate_for"]
 
 
 @dataclass(frozen=True)

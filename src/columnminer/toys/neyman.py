@@ -103,6 +103,13 @@ class NeymanThresholds:
         Degrees of freedom of the asymptotic threshold.
     nominal : tuple of str
         Names of the conditions which make another model, in place of being parameters of it.
+
+    Examples
+    --------
+    >>> thresholds = cm.NeymanThresholds.from_results(cm.CampaignResults("toys.zarr"), (0.68, 0.9))
+    >>> threshold = thresholds.at(level=0.9)
+    >>> bool(threshold(0.0) < threshold.asymptotic)  # at the boundary half of the toys have t = 0
+    True
     """
 
     name: str

@@ -18,7 +18,8 @@ import numpy as np
 import zarr
 
 from columnminer.errors import FileFormatError, InputError, MissingError, UnknownNameError, did_you_mean
-from columnminer.store.arrays import TableWriter, intact
+from columnminer.store.arrays import TableWriter
+from columnminer.store.columns import attributes_at, columns_at, intact
 from columnminer.store.commit import staged
 
 if TYPE_CHECKING:
@@ -274,12 +275,18 @@ class CampaignResults(Sequence[PointResult]):
     ------
     FileFormatError
         If it is no store of toys.
+
+    Examples
+    --------
+    >>> results = cm.CampaignResults("toys.zarr")
+    >>> point = results.at(mu=1.0)[0]
+    >>> point.values("mu").shape, bool((point.statistic("true") >= 0).all())
+    ((3000,), True)
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        with intact(f"{self.path}: is no store of toys"):
-            self.attributes: dict[str, Any] = dict(zarr.open_group(str(self.path), mode="r").attrs)
+        self.attributes: dict[str, Any] = attributes_at(self.path, f"{self.path}: is no store of toys")
         if self.attributes.get("format") != TOYS_FORMAT:
             msg = f"{self.path}: is no store of toys: its 'format' is not {TOYS_FORMAT!r}"
             raise FileFormatError(msg)
@@ -291,6 +298,10 @@ class CampaignResults(Sequence[PointResult]):
         if not isinstance(n_points, int) or not 0 <= n_points <= _MOST_POINTS:
             msg = f"{self.path}: this store of toys is damaged: it has {n_points!r:.60} points"
             raise FileFormatError(msg)
+        for name, kind in (("hash", str), ("campaign", dict)):
+            if not isinstance(self.attributes.get(name), kind):
+                msg = f"{self.path}: this store of toys is damaged: its {name!r} is missing, or of another kind"
+                raise FileFormatError(msg)
 
     def __len__(self) -> int:
         return int(self.attributes["n_points"])
@@ -313,10 +324,11 @@ class CampaignResults(Sequence[PointResult]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         number = range(len(self))[index]
-        with intact(f"{self.path}: point {number} cannot be read"):
-            group: Any = zarr.open_group(str(self.path / f"{number:06d}"), mode="r")
-            description = PointDescription.from_dict(group.attrs["point"])
-            return _result(description, {name: np.asarray(group[name][...]) for name in columns_of(description)})
+        what, folder = f"{self.path}: point {number} cannot be read", self.path / f"{number:06d}"
+        attributes, columns = columns_at(folder, what, "run the campaign again")
+        with intact(what):
+            description = PointDescription.from_dict(attributes["point"])
+            return _result(description, {name: columns[name][...] for name in columns_of(description)})
 
     def at(self, **values: float) -> list[PointResult]:
         """Return the points with these true or nominal values (or ``poi_expectation``).

@@ -15,17 +15,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 
 from columnminer.errors import InputError, OutputExistsError, TaskError
+from columnminer.files import writing
 from columnminer.infer.batches import pick
 from columnminer.infer.batchfit import fit_batch
 from columnminer.infer.batchintervals import interval_batch
 from columnminer.infer.intervals import confidence_interval
 from columnminer.run.tasks import run_tasks
 from columnminer.store.arrays import write_arrays
+from columnminer.store.columns import read_columns
 from columnminer.store.commit import read_json, require_free, staged
-from columnminer.store.parts import CONFIGURATION, discard_parts, open_parts, require_same
+from columnminer.store.parts import (
+    CONFIGURATION,
+    discard_left,
+    discard_parts,
+    joining,
+    open_parts,
+    parts_under,
+    require_same,
+)
 from columnminer.streams import seed_sequence
 from columnminer.toys.alea_files import read_toys, write_toys
 from columnminer.toys.patterns import names_in
@@ -89,33 +98,42 @@ def run_campaign(
         If there is an output of another campaign (the message says what differs), or any and `resume` is false.
     TaskError
         If batches failed, with the reason for each. The others are kept for the next call.
+    StorageError
+        If there is no room for the store. The batches that are done are kept for the next call.
+
+    Examples
+    --------
+    >>> model = cm.load_alea("search.yaml")
+    >>> campaign = cm.Campaign(model, "signal_rate_multiplier", hypotheses=["free", "zero"], n_toys=20)
+    >>> results = cm.run_campaign(campaign, "few.zarr", workers=1, progress=False)
+    >>> len(results[0])
+    20
     """
     out = Path(out).absolute()
     points, document, tasks = _planned(campaign, out, seed)
     parts = parts_of(out)
+    place = parts_under(parts, document)
     if out.exists() and not replace:
-        return _existing(out, document, parts, resume=resume)
-    _open(out, points, document, resume=resume, replace=replace)
-    todo = [task for task in tasks if not task.part.exists()]
-    if len(todo) < len(tasks):
-        _log.info("%d of %d batches are there already", len(tasks) - len(todo), len(tasks))
+        return _existing(out, document, place, resume=resume)
     try:
-        run_tasks(_make_batch, todo, client=client, workers=workers, title="toys", progress=progress)
-        described = [_described(point) for point in points]
-        results = publish_results(
-            out,
-            document,
-            [(said, _tables(tasks, i, columns_of(said))) for i, said in enumerate(described)],
-            replace=replace,
-        )
-    except (TaskError, OutputExistsError, FileNotFoundError) as error:
-        if out.exists() and not replace:  # another run of the same campaign was first, and took the parts away
-            return _existing(out, document, parts, resume=True)
+        with writing(out):
+            _open(out, points, document, resume=resume, replace=replace)
+            todo = [task for task in tasks if not task.part.exists()]
+            if len(todo) < len(tasks):
+                _log.info("%d of %d batches are there already", len(tasks) - len(todo), len(tasks))
+            run_tasks(_make_batch, todo, client=client, workers=workers, title="toys", progress=progress)
+            described = [_described(point) for point in points]
+            tables = [(said, _tables(tasks, i, columns_of(said))) for i, said in enumerate(described)]
+            with joining(parts):
+                results = publish_results(out, document, tables, replace=replace)
+                discard_parts(parts)
+    except (TaskError, FileNotFoundError) as error:
+        if out.exists() and not (replace and parts.exists()):  # another run was first, and took the parts away
+            return _existing(out, document, place, resume=True)
         if not isinstance(error, TaskError):
             raise
         msg = f"{error}\nThe batches that are done are kept in {parts}: call again to go on from there."
         raise TaskError(msg) from error.__cause__
-    discard_parts(parts)
     return results
 
 
@@ -129,9 +147,10 @@ def _planned(campaign: Campaign, out: Path, seed: int | None) -> tuple[list[Poin
     points = campaign.points(seed=seed)
     document = json.loads(json.dumps(campaign.to_dict(points, out.parent)))
     document["files"] = _hashes(points, out.parent)
+    place = parts_under(parts_of(out), document)
     thresholds = [campaign.thresholds(point, out.parent) for point in points]
     tasks = [
-        _Batch(point, i, number, toys, parts_of(out), out.parent, thresholds[i], campaign.config.fit_options)
+        _Batch(point, i, number, toys, place, out.parent, thresholds[i], campaign.config.fit_options)
         for i, point in enumerate(points)
         for number, toys in enumerate(point.batches)
     ]
@@ -139,11 +158,10 @@ def _planned(campaign: Campaign, out: Path, seed: int | None) -> tuple[list[Poin
 
 
 def _open(out: Path, points: list[Point], document: Mapping[str, Any], *, resume: bool, replace: bool) -> None:
-    parts = parts_of(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    open_parts(parts, document, resume=resume, replace=replace)
+    place = open_parts(parts_of(out), document, resume=resume, replace=replace)
     for i in range(len(points)):
-        (parts / f"{i:06d}").mkdir(exist_ok=True)
+        (place / f"{i:06d}").mkdir(exist_ok=True)
 
 
 def open_batches(
@@ -198,13 +216,13 @@ def run_batches(
         _make_batch(task)
 
 
-def _existing(out: Path, document: Mapping[str, Any], parts: Path, *, resume: bool) -> CampaignResults:
+def _existing(out: Path, document: Mapping[str, Any], place: Path, *, resume: bool) -> CampaignResults:
     """Return the results that an earlier call has finished, if they are those that are asked for."""
     if not resume:
         require_free(out)
     results = CampaignResults(out)
     require_same(results.campaign, document, str(out))
-    discard_parts(parts)  # an earlier call may have been killed while it tidied up
+    discard_left(place)
     return results
 
 
@@ -374,10 +392,6 @@ def _tables(tasks: list[_Batch], index: int, names: Mapping[str, Any]) -> Iterat
     """Yield the columns of the parts of one point, in the order of its toys."""
     for task in tasks:
         if task.index == index and names:
-            try:
-                group: Any = zarr.open_group(str(task.part), mode="r")
-                columns = {name: np.asarray(group[name][...]) for name in names}
-            except KeyError as error:  # what zarr says of arrays that another run takes away at this moment
-                msg = f"{task.part} is not there any more"
-                raise FileNotFoundError(msg) from error
-            yield columns
+            yield read_columns(
+                task.part, f"the part {task.part} is damaged", f"delete {task.part} and call again", names
+            )

@@ -111,6 +111,12 @@ def sensitivity(
         If points differ in something else, too, or not at all, or have different confidence levels.
     UnknownNameError
         If the points do not say what `along` was.
+
+    Examples
+    --------
+    >>> bands = cm.sensitivity(cm.CampaignResults("toys.zarr").at(mu=0.0))
+    >>> bands.bands.shape  # -2 to 2 standard deviations
+    (1, 5)
     """
     points = as_points(results)
     said = [{points[0].poi: truth(point), **conditions(point)} for point in points]

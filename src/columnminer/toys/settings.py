@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from columnminer.documents import Section, misplaced
 from columnminer.errors import InputError, did_you_mean
 from columnminer.toys.combinations import expanded
-from columnminer.toys.models import SavedModel  # noqa: TC001 - pydantic looks at it
 from columnminer.toys.patterns import names_in
+from columnminer.toys.saved import SavedModel  # noqa: TC001 - pydantic looks at it
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,13 @@ Count = Annotated[int, Field(gt=0)]
 Values = dict[Text, float]
 Hypothesis: TypeAlias = Literal["free", "zero", "true"] | Values
 
+# As they stand in a file: an unquoted true is a truth value, and lists of values stand for all their combinations.
+_WRITTEN = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"anyOf": [{"enum": ["free", "zero", "true", True]}, {"type": "object"}]},
+}
+
 POI_EXPECTATION = "poi_expectation"
 
 
@@ -31,7 +38,11 @@ class PointSettings(Section):
     Values of parameters need no key of their own: they stand beside these in `to_zip`, `to_vary` and `in_common`.
     """
 
-    hypotheses: Annotated[tuple[Hypothesis, ...], Field(min_length=1)] = ("free", "zero", "true")
+    hypotheses: Annotated[tuple[Hypothesis, ...], Field(min_length=1), WithJsonSchema(_WRITTEN)] = (
+        "free",
+        "zero",
+        "true",
+    )
     common_hypothesis: Values = Field(default_factory=dict)
     generate_values: Values = Field(default_factory=dict)
     nominal_values: Values = Field(default_factory=dict)

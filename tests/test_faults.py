@@ -331,14 +331,14 @@ def test_workers_of_a_cluster_that_are_killed_again_and_again_lose_nothing(work,
     """More often than dask allows a task to lose its worker, which is three times: each file survives many."""
     distributed = pytest.importorskip("distributed")
     out, chance, killed = tmp_path / "s.zarr", np.random.default_rng(1), []
-    arguments = {"n_files": 3, "part_size": 1}
+    arguments = {"n_files": 2, "part_size": 3}
     expected = files(work.process(tmp_path / "undisturbed.zarr", **arguments).path)
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
     done = threading.Event()
 
     def kill():
         seen = 0
-        while not done.wait(chance.uniform(0.0, 0.3)):
+        while len(killed) < 12 and not done.wait(chance.uniform(0.0, 0.3)):
             if n_parts(out) > seen:
                 seen, nanny = n_parts(out), chance.choice([*cluster.workers.values()])
                 with contextlib.suppress(ProcessLookupError, TypeError):  # it is dead already
@@ -355,7 +355,7 @@ def test_workers_of_a_cluster_that_are_killed_again_and_again_lose_nothing(work,
             killer.join()
     assert files(out) == expected
     assert names(tmp_path) == ["s.zarr", "undisturbed.zarr"]
-    assert len(killed) >= 8
+    assert len(killed) > 5
 
 
 def test_children_end_with_a_parent_that_is_killed(tmp_path):

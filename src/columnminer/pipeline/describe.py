@@ -53,7 +53,12 @@ def describe(path: Path) -> list[Table]:
     InputError
         If there is nothing, or nothing that columnminer knows.
     """
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:  # such a name cannot be
+        msg = f"{path}: {error.strerror}"
+        raise InputError(msg) from error
+    if not there:
         msg = f"{path}: there is no such file or folder"
         raise InputError(msg)
     if path.is_dir():
@@ -139,7 +144,9 @@ def _estimator(path: Path) -> list[Table]:
 def _short(value: Any) -> str:
     """Return a fact of a training in a line: of a table of numbers, how large it is."""
     text = str(value)
-    return text if len(text) <= _LONGEST else f"{len(value)} entries"
+    if len(text) <= _LONGEST or not isinstance(value, dict | list):
+        return text[:_LONGEST]
+    return f"{len(value)} entries"
 
 
 def _setup(setup: Setup) -> list[Table]:

@@ -64,7 +64,12 @@ def describe(path: Path) -> list[Table]:
     FileFormatError
         If it is nothing that columnminer knows; the message lists what it does.
     """
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:  # such a name cannot be
+        msg = f"{path}: {error.strerror}"
+        raise InputError(msg) from error
+    if not there:
         msg = f"{path}: there is no such file or folder"
         raise InputError(msg)
     return _folder(path) if path.is_dir() else describe_file(path)
@@ -168,7 +173,9 @@ def _short(value: Any) -> str:
     text = str(value)
     if len(text) <= _LONGEST:
         return text
-    return textwrap.shorten(text, _LONGEST, placeholder=" ...") if isinstance(value, str) else f"{len(value)} entries"
+    if isinstance(value, dict | list | tuple):
+        return f"{len(value)} entries"
+    return textwrap.shorten(text, _LONGEST, placeholder=" ...")
 
 
 def _workspace(path: Path) -> list[Table]:

@@ -1,4 +1,4 @@
-"""What passes over LHE and HepMC files share: numbers that only float() can decide, and sizes that make no sense."""
+"""What the passes over LHE and HepMC files share: numbers that float() decides, and sizes that make no sense."""
 
 from __future__ import annotations
 

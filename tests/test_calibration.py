@@ -103,6 +103,9 @@ def test_an_isotonic_curve_rises():
     assert (np.diff(isotonic.y) >= 0.0).all()
     assert (np.diff(isotonic.x) > 0.0).all()
     assert rms(isotonic.y) < 0.15  # labels at random say that the ratio is 1
+    falling = dataclasses.replace(without_gold, y=(rng.uniform(size=4000) < 1.0 / (1.0 + np.exp(-x))) * 1.0)
+    flat = calibrate(Feature(), falling, "isotonic").curve
+    assert np.ptp(flat(x[np.abs(x) < 1.5])) < 1e-9, "where the estimate rises in vain, all of it says the same"
     histogram = calibrate(Feature(), without_gold, "histogram").curve
     assert (np.diff(histogram.y) < 0.0).any()
     assert len(histogram.x) == 25

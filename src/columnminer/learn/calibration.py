@@ -334,8 +334,11 @@ def _curve(estimator: Any, samples: Samples, method: CalibrationMethod) -> Curve
     if method == "isotonic":
         fit = isotonic_regression(fractions, weights=np.maximum(sums, 1e-12))
         starts = fit.blocks[:-1]
-        centres = np.add.reduceat(sums * centres, starts) / np.add.reduceat(sums, starts)
-        sizes, fractions = np.add.reduceat(sizes, starts), fit.x[starts]
+        middles = np.add.reduceat(sums * centres, starts) / np.add.reduceat(sums, starts)
+        # The outer blocks reach as far as the events: what rises there in vain becomes flat.
+        centres = np.concatenate([centres[:1], middles, centres[-1:]])
+        knots = np.concatenate([[0], np.arange(len(starts)), [len(starts) - 1]])
+        sizes, fractions = np.add.reduceat(sizes, starts)[knots], fit.x[starts][knots]
     apart = np.concatenate([[True], np.diff(centres) > 0.0])  # a constant estimate has one knot
     least = 0.5 / sizes  # bins of one class alone do not say that the other is impossible
     logits = np.clip(fractions, least, 1.0 - least)

@@ -75,7 +75,7 @@ CLASSES = {
 SCORES = ("score", "mixed")
 DOCUMENT = {
     "seed": 2,
-    "generate": {"drellyan": {"events": {"sm": 4000}}},
+    "generate": {"drellyan": {"events": {"sm": 4400}}},
     "sampling": {
         "ratio": {**FEW, "theta0": PRIOR, "dtype": "float64"},
         "double_ratio": {**FEW, "theta0": PRIOR, "theta1": PRIOR},
@@ -206,8 +206,9 @@ def test_the_report_shows_estimators_ensembles_and_warnings(finished, tmp_path):
 
 @pytest.mark.parametrize("name", ["double", "crowd", "mixed", "density"])
 def test_inspect_describes_every_kind(finished, name):
-    facts, networks = describe(estimator_folder(finished[0], name))
+    facts, networks, *checks = describe(estimator_folder(finished[0], name))
     said = dict(facts.rows)
+    assert said["checks"].startswith(f"{sum(len(table.rows) for table in checks)} made")
     assert CLASSES[name] in said["kind"]
     assert len(networks.rows) == int(said["networks"]) == {"crowd": 3, "mixed": 2}.get(name, 1)
     assert ("calibration" in said) == (name == "crowd")
@@ -358,7 +359,7 @@ def test_variations_of_the_selection_reach_the_store_and_the_limits(tmp_path):
 
 
 def test_learned_variations_reach_the_limits(tmp_path):
-    DrellYan(couplings=("c_ll",)).write_lhe(tmp_path / "events.lhe", 600, "sm", seed=1)
+    DrellYan(couplings=("c_ll",)).write_lhe(tmp_path / "events.lhe", 700, "sm", seed=1)
 
     def selection(scale):
         return {"observables": {"m_ll": {"formula": f"{scale} * (mu[0] + mu[1]).m", "required": True}}}

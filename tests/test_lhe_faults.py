@@ -189,11 +189,21 @@ mutation = st.tuples(st.integers(0, len(SAMPLE) - 1), st.integers(0, 12), st.bin
 
 @settings(deadline=None, max_examples=400)
 @given(st.lists(mutation, min_size=1, max_size=4))
+@example([(1241, 1, b"")])
 def test_random_damage_is_refused_or_read(path, mutations):
     data = bytearray(SAMPLE)
     for at, length, new in mutations:
         data[at : at + length] = new
     survive(path, bytes(data))
+
+
+def test_a_tag_that_is_not_closed_ends_before_the_next_one(path):
+    path.write_bytes(SAMPLE)
+    whole = [batch.weights for batch in LHEReader(path).batches(100)]
+    path.write_bytes(SAMPLE.replace(b"</event>\n", b"</event\n"))
+    assert SAMPLE.count(b"</event>\n") > 1
+    open_ended = [batch.weights for batch in LHEReader(path).batches(100)]
+    np.testing.assert_array_equal(np.concatenate(open_ended), np.concatenate(whole))
 
 
 MARKUP = (

@@ -348,7 +348,7 @@ def read_events(buf: Any, end: Any, state: Any, hard: Any, tables: Any, columns:
                 p, status = _particle_lines(buf, p, end, state, hard, counts[event], integers, floats)
         if status == GOOD:
             p, status = _tags(buf, p, end, state, hard, tables, weights, skipping)
-        if status != GOOD or byte(buf, p - 1) != _GREATER:
+        if status != GOOD or (p >= end and byte(buf, p - 1) != _GREATER):
             state[N_HARD] = n_hard
             # What looks like the end of a line may be a comment whose mark the window has cut.
             return INCOMPLETE if p >= end or state[TO] > end - _MARK else status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,9 @@ def make_files(folder: Path) -> None:
     prior = cm.flat_prior([(-0.05, 0.05)] * 2)
     train = cm.sample_ratio(store, prior, "sm", 50_000, seed=3)
     alices = cm.QuadraticRatioEstimator((20,)).fit(train, "alices", epochs=4, seed=4, progress=False)
-    cm.check(alices, cm.sample_ratio(store, prior, "sm", 20_000, seed=5, partition="validation"), closure=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cm.ColumnMinerWarning)  # few events, a small training
+        cm.check(alices, cm.sample_ratio(store, prior, "sm", 20_000, seed=5, partition="validation"), closure=False)
     alices.save(folder / "alices")
     model = counting()
     campaign = cm.Campaign(

@@ -6,6 +6,7 @@ They know `cm` and `np`, and run in a folder of their own with the files of `doc
 from __future__ import annotations
 
 import doctest
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +46,7 @@ def test_the_example_of_each_name_runs(name: str, workplace: Path) -> None:
     assert test.examples, f"{name} needs an example in its docstring"
     assert f"cm.{name}" in test.docstring, "an example uses the name that users type"
     said: list[str] = []
+    warnings.simplefilter("ignore", cm.ColumnMinerWarning)  # few events, small trainings
     doctest.DocTestRunner(optionflags=FLAGS, verbose=False).run(test, out=said.append)
     assert not said, "".join(said)
 

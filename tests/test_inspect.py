@@ -19,6 +19,7 @@ from columnminer.pipeline.analysis import Analysis
 from columnminer.pipeline.describe import describe
 from columnminer.pipeline.steps import Running
 from columnminer.run.jobs import Task, submit_jobs
+from columnminer.store.arrays import write_arrays
 from columnminer.store.eventstore import EventStore
 from columnminer.toys.alea_files import write_datasets
 from columnminer.toys.alea_results import write_alea_results
@@ -175,7 +176,8 @@ def test_jobs_and_unfinished_stores_are_described(tmp_path, monkeypatch):
     assert "touch" not in written(tmp_path / "jobs" / "toys_000.json")
     (tmp_path / "events.zarr.parts").mkdir()
     (tmp_path / "events.zarr.parts" / "configuration.json").write_text("{}")
-    (tmp_path / "events.zarr.parts" / "part_0.zarr").mkdir()
+    arrays = {"x": np.zeros(3)}
+    write_arrays(tmp_path / "events.zarr.parts" / "0a" / "1b" / "000000000000", arrays, {})
     assert "finished parts\t1" in written(tmp_path / "events.zarr.parts")
 
 

@@ -99,7 +99,8 @@ def test_one_sample_needs_no_balance(tmp_path):
 
 def test_what_cannot_be_balanced_is_refused(tmp_path, monkeypatch):
     store = store_of(tmp_path / "s.zarr", mixing="balance")
-    monkeypatch.setattr(store, "samples", tuple(replace(s, cross_section=None) for s in store.samples))
+    unknown = tuple(replace(s, cross_section=None) for s in store.samples)
+    monkeypatch.setattr(EventStore, "samples", unknown)
     with pytest.raises(InputError, match="needs the cross section that sample 'zero' was generated with"):
         store.xsec(THETAS)
     with pytest.raises(InputError, match="mixing must be one of fractions, balance"):

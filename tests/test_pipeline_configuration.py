@@ -239,6 +239,7 @@ SECTIONS = [
             "store": STORE,
             "estimator": STORE,
             "sample": "the weighted test events say more than events drawn from them",
+            "variations": "always, where the store has some",
         },
     ),
     (
@@ -333,6 +334,7 @@ ELSEWHERE = {
     "export_onnx": "onnx: true, under estimators",
     **dict.fromkeys(("Distribution", "distributions"), "report.observables, at report.thetas"),
     "impacts": "fits.NAME.impacts names the parameters",
+    "check_variations": "of what was learned, by hand: it takes a point, and its verdicts are not kept",
     "write_report": "the last stage writes it",
     "write_workspace": "fits.NAME.workspace",
     "__version__": "the report says it",

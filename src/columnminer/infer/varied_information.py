@@ -97,7 +97,7 @@ def _numbers(events: StoredEvents, block: StoredBlock) -> NDArray[np.int64]:
     """Return numbers by which the same events are known in all selections."""
     rows = block.block.indices[block.rows]
     sample = block.block.sample[block.rows].astype(np.int64)
-    return np.asarray((sample << _SAMPLE) + np.asarray(events.store.event.oindex[rows]), dtype=np.int64)
+    return np.asarray((sample << _SAMPLE) + np.asarray(events.store.event.take(rows)), dtype=np.int64)
 
 
 _SAMPLE = 40

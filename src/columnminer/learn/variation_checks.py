@@ -66,6 +66,20 @@ def check_variations(
     -----
     CheckWarning
         If a check fails.
+
+    Examples
+    --------
+    >>> plain = cm.DrellYan().setup()
+    >>> setup = cm.Setup(plain.space, plain.benchmarks, [cm.SelectionVariation("scale")]).with_morphing(2)
+    >>> nominal, up = (cm.Selection({"m_ll": f"{k} * (mu[0] + mu[1]).m"}) for k in (1.0, 1.05))
+    >>> sample = cm.Sample("sm.lhe.gz", benchmark="sm", systematics=["scale"])
+    >>> store = cm.process([sample], setup, nominal, "scaled.zarr", variations={"scale": up}, progress=False)
+    >>> samples = cm.sample_ratio(store, cm.flat_prior([(-0.05, 0.05)] * 2), "sm", 4000)
+    >>> estimator = cm.RatioEstimator((10,)).fit(samples, "alices", epochs=1, progress=False)
+    >>> varied = cm.learn_variations(store, estimator, epochs=1, progress=False)
+    >>> for check in cm.check_variations(varied, store):
+    ...     print(check.name, check.passed)
+    calibration of scale ...
     """
     if not isinstance(estimator, VariedRatio):
         msg = f"a {type(estimator).__name__} has no learned variations to check: columnminer.learn_variations adds them"

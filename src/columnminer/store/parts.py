@@ -181,7 +181,8 @@ def _is_ours(folder: Path) -> bool:
     """Whether a folder has a configuration, or what a task leaves that commits its part when that was deleted."""
     if (folder / CONFIGURATION).is_file():
         return True
-    return all(path.name.startswith(".") or _PLACE.fullmatch(path.name) for path in folder.iterdir())
+    names = [path.name for path in folder.iterdir()]  # with the configuration, if another run writes it at this moment
+    return all(name == CONFIGURATION or name.startswith(".") or _PLACE.fullmatch(name) for name in names)
 
 
 def require_same(existing: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:

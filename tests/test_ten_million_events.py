@@ -165,7 +165,8 @@ def test_limits_of_an_estimator_are_sums_over_all_test_events(folder, store, cha
     rate = n * np.log(expected) - expected
     log_ratio = n * kinematic / number + rate
     np.testing.assert_allclose(found[some], log_ratio - log_ratio[0], rtol=1e-3, atol=0.1)
-    assert (np.abs(found[some] - (rate - rate[0]))[1:] > 1.0).all()
+    others = np.array(some) != some[0]  # the best fit may lie in a corner
+    assert (np.abs(found[some] - (rate - rate[0]))[others] > 1.0).all()
     # A short training; normalising its ratios is another task.
     exact = relative_to_best(PROCESS.expected_log_ratio(points, THETA, LUMINOSITY))
     assert (np.abs(found - exact) < 0.01 * n).all()

@@ -130,6 +130,20 @@ def test_damaged_bytes_are_refused_or_read(name: str, tmp_path: Path) -> None:
     fuzz(*READERS[name], tmp_path, 8)
 
 
+SOUND_WHEN_CUT = {
+    "run card": "has no end that could be missing",
+    "score: score_nuisance_profile_matrix.npy": "is not read as the scores are asked for here",
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_half_a_file_is_refused(name: str, tmp_path: Path) -> None:
+    path, read = READERS[name]
+    cut = tmp_path / path.name
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert bool(survives(read, cut)) == (name not in SOUND_WHEN_CUT)
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_documents_of_nonsense_are_refused_or_read(name: str, tmp_path: Path) -> None:
     assert any(nonsense(*READERS[name], tmp_path, 20))

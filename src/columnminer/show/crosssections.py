@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from columnminer.errors import InputError
-from columnminer.show.maps import draw_contours, draw_map
+from columnminer.show.maps import draw_map, draw_round_contours
 from columnminer.show.style import axes, look, styled
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _map(ax: Axes, points: NDArray[np.float64], values: NDArray[np.float64], qua
     grid = values[np.lexsort((points[:, 1], points[:, 0]))].reshape(len(x), len(y))
     span = float(grid[grid > 0.0].min()) if log else float(grid.min()), float(grid.max())
     image = draw_map(ax, (x, y), np.where(grid > 0.0, grid, np.nan) if log else grid, span, log=log)
-    draw_contours(ax, (x, y), grid, log=log)
+    draw_round_contours(ax, (x, y), grid, log=log)
     ax.set_xlim(x[0], x[-1])
     ax.set_ylim(y[0], y[-1])
     ax.figure.colorbar(image, ax=ax).set_label(quantity, loc="center")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-__all__ = ["SHADES", "draw_contours", "draw_map"]
+__all__ = ["SHADES", "draw_map", "draw_round_contours"]
 
 SHADES = ListedColormap(colormaps["Blues"](np.linspace(0.0, 0.75, 192)), "Shades")
 """From white to a blue on which black lines and letters can still be seen."""
@@ -33,7 +33,7 @@ def draw_map(
     return ax.pcolormesh(*lines, values.T, norm=norm, cmap=SHADES, rasterized=True)
 
 
-def draw_contours(
+def draw_round_contours(
     ax: Axes,
     lines: tuple[NDArray[np.float64], NDArray[np.float64]],
     values: NDArray[np.float64],

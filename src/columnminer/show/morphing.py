@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from columnminer.errors import InputError, MissingError
 from columnminer.model.priors import flat_prior
 from columnminer.show.benchmarks import mark_benchmarks, mark_benchmarks_on_line
-from columnminer.show.maps import draw_contours, draw_map
+from columnminer.show.maps import draw_map, draw_round_contours
 from columnminer.show.style import axes, look, panels, styled
 from columnminer.streams import seed_sequence
 
@@ -292,7 +292,7 @@ def _surface(
     ax: Axes, lines: Sequence[NDArray[np.float64]], values: NDArray[np.float64], span: tuple[float, float]
 ) -> Any:
     image = draw_map(ax, (lines[0], lines[1]), values, span, log=True)
-    draw_contours(ax, (lines[0], lines[1]), values, log=True)
+    draw_round_contours(ax, (lines[0], lines[1]), values, log=True)
     return image
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_systematics", "plot_uncertainty"]
 
-_LEVELS = {"68 %": (0.6827, "0.6"), "95 %": (0.9545, "0.85")}
+_LEVELS = {"68%": (0.6827, "0.6"), "95%": (0.9545, "0.85")}
 """Name -> central interval of the toys, and its shade of grey."""
 
 
@@ -154,7 +154,7 @@ def _ratios(ax: Axes, shown: Distribution, systematic: str, *, i: int, inside: s
     nominal, data = shown.value[i][inside], None
     _bands(ax, shown, systematic, i=i, inside=inside, scale=nominal)
     ax.axhline(1.0, color="black", linewidth=0.8)
-    ends = [end[i][inside] / nominal for end in shown.band(_LEVELS["95 %"][0], systematic)]
+    ends = [end[i][inside] / nominal for end in shown.band(_LEVELS["95%"][0], systematic)]
     if together:
         ax.text(0.02, 0.94, systematic, transform=ax.transAxes, va="top", fontsize="small")
         ends += [end[i][inside] / nominal for end in shown.band()]
